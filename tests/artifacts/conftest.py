@@ -1,0 +1,42 @@
+"""What the tests of artifacts/ share: the locked binaries, and an artifact that costs nothing."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from artifacts import build
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: compiles, or starts real services")
+
+
+@pytest.fixture(scope="session")
+def locate() -> Callable[[str], Path]:
+    """The path of an artifact in dist/, built first where it is missing or out of date."""
+    dist = ROOT / "dist"
+    known = {artifact.name: artifact for artifact in build.catalogue()}
+
+    def path(name: str) -> Path:
+        build.build_all([known[name]], dist)
+        return dist / str(build.read_manifest(dist)[name]["path"])
+
+    return path
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> build.Artifact:
+    """A Go command with a lock, in a folder that a test may change."""
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    (folder / "go.mod").write_text("module toy\n\nrequire example.org/toy v1.2.3 // indirect\n")
+    (folder / "main.go").write_text("package main\n\nfunc main() {}\n")
+    family = build.Family(
+        folder=folder, group="product", release="example.org/toy", commands={"toy": "."}
+    )
+    return build.Artifact(file="toy", family=family)
