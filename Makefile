@@ -1,0 +1,53 @@
+# What a person does here. `make` lists the targets; each sets up what it needs.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash -euo pipefail
+STACK ?= prod
+PYTHON := .venv/bin/python
+LAB := .lab
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/ready .lab-packages  ## install what the other targets need
+
+.venv/ready: requirements.txt
+	./scripts/setup-python
+	@touch $@
+
+.PHONY: .lab-packages
+.lab-packages:
+	@./scripts/setup-machine
+
+artifacts: .venv/ready  ## build every program into dist/, by content hash
+	$(PYTHON) artifacts/build.py
+
+lab: setup artifacts  ## bring the whole mesh up on this machine, then let two clients join
+	$(PYTHON) -m drills.two_clients --state $(LAB)
+
+lab-down: .venv/ready  ## remove everything that `make lab` made
+	$(PYTHON) -m lab stop --state $(LAB)
+
+preview: .venv/ready artifacts  ## preview STACK on the real engine with API-only clouds
+	$(PYTHON) -m lab start --state .lab-api --api-only
+	$(PYTHON) -m lab pulumi --state .lab-api -- preview --stack $(STACK)
+
+check: .venv/ready  ## linters, types, import contract; changes nothing
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+fix: .venv/ready  ## format, and mend what the linter can
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+unit: .venv/ready check  ## the fast layers: check, unit tests, rendered files
+	.venv/bin/pytest -q tests/unit tests/render
+
+test: setup artifacts check  ## every test: unit, rendered files, engine, booted hosts
+	.venv/bin/pytest -q --durations=15
+
+lock:  ## resolve requirements.in anew into requirements.txt
+	uv pip compile --generate-hashes --python-version 3.11 --no-emit-index-url --no-header requirements.in -o requirements.txt
+
+.PHONY: help setup artifacts lab lab-down preview check fix unit test lock

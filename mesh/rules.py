@@ -1,0 +1,169 @@
+"""Rules over the whole settings tree: what no single field can know.
+
+Each rule is one function that yields (key, message) pairs; `faults` runs them all, so that an
+operator sees every fault at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from mesh import catalogue
+
+if TYPE_CHECKING:
+    from mesh.settings import Settings, Size
+
+Fault = tuple[str, str]
+
+
+def faults(settings: Settings) -> list[Fault]:
+    """Every broken rule, in the order of the rules below."""
+    return [fault for rule in _RULES for fault in rule(settings)]
+
+
+def _places(settings: Settings) -> list[tuple[str, catalogue.Cloud, str, dict[str, str]]]:
+    """(key, cloud, region, zones by key) of every place that hosts run at."""
+    control = settings.control
+    zones = {f"control.zones[{i}]": zone for i, zone in enumerate(control.zones)}
+    return [
+        ("control.region", control.cloud, control.region, zones),
+        *(
+            (f"relays[{i}].region", relay.cloud, relay.region, {f"relays[{i}].zone": relay.zone})
+            for i, relay in enumerate(settings.relays)
+        ),
+    ]
+
+
+def _regions_and_zones_exist(settings: Settings) -> Iterator[Fault]:
+    for key, cloud, region, zones in _places(settings):
+        offered = catalogue.OFFERS[cloud].zones
+        if region not in offered:
+            known = ", ".join(sorted(offered))
+            yield key, f"{region!r} is not a known region of {cloud}; choose one of {known}"
+            continue
+        for zone_key, zone in zones.items():
+            if zone not in offered[region]:
+                known = ", ".join(offered[region])
+                yield zone_key, f"{zone!r} is not a zone of {region}; choose one of {known}"
+
+
+def _home_zones_differ(settings: Settings) -> Iterator[Fault]:
+    zones = settings.control.zones
+    for i, zone in enumerate(zones):
+        if zone in zones[:i]:
+            yield (
+                f"control.zones[{i}]",
+                f"{zone!r} is named twice; name three different zones, so that the loss of one "
+                "leaves two etcd voters",
+            )
+
+
+def _sizes(settings: Settings) -> list[tuple[str, catalogue.Cloud, Size]]:
+    control = settings.control
+    return [
+        ("control.headscale", control.cloud, control.headscale),
+        ("control.database", control.cloud, control.database),
+        ("control.operations", control.cloud, control.operations),
+        *((f"relays[{i}].size", r.cloud, r.size) for i, r in enumerate(settings.relays)),
+    ]
+
+
+def _sizes_are_sold(settings: Settings) -> Iterator[Fault]:
+    for key, cloud, size in _sizes(settings):
+        offered = catalogue.OFFERS[cloud].instance_types
+        if (size.cpus, size.memory_gib) not in offered:
+            known = ", ".join(f"{cpus}/{memory}" for cpus, memory in sorted(offered))
+            yield (
+                key,
+                f"{size.cpus} CPUs with {size.memory_gib} GiB are not in the catalogue of {cloud}; "
+                f"choose one of (CPUs/GiB) {known}",
+            )
+
+
+def _only_databases_have_data_disks(settings: Settings) -> Iterator[Fault]:
+    if settings.control.database.data_gib is None:
+        yield "control.database.data_gib", "missing; the database lives on its own disk: 20 or more"
+    for key, _, size in _sizes(settings):
+        if key != "control.database" and size.data_gib is not None:
+            yield f"{key}.data_gib", f"{size.data_gib} is not allowed: only the database has one"
+
+
+def _ranges(settings: Settings) -> list[tuple[str, IPv4Network]]:
+    return [
+        ("control.cidr", settings.control.cidr),
+        *((f"relays[{i}].cidr", relay.cidr) for i, relay in enumerate(settings.relays)),
+    ]
+
+
+def _networks_fit(settings: Settings) -> Iterator[Fault]:
+    for key, cidr in _ranges(settings):
+        longest = 24 if key == "control.cidr" else 28
+        if not 16 <= cidr.prefixlen <= longest:
+            yield key, f"{cidr} is not allowed: a network is /16 to /{longest}"
+        if not cidr.is_private:
+            yield key, f"{cidr} is not private; use a part of 10/8, 172.16/12 or 192.168/16"
+    for (key, one), (other_key, other) in combinations(_ranges(settings), 2):
+        if one.overlaps(other):
+            yield other_key, f"{other} overlaps {key} ({one}); give each network its own range"
+
+
+def _relays_are_unique(settings: Settings) -> Iterator[Fault]:
+    for field in ("code", "region_id"):
+        seen: dict[object, str] = {}
+        for i, relay in enumerate(settings.relays):
+            value = getattr(relay, field)
+            if value in seen:
+                yield f"relays[{i}].{field}", f"{value} is taken by {seen[value]}; choose another"
+            seen.setdefault(value, f"derp-{relay.code}")
+
+
+def _server_stays_outside_the_base_domain(settings: Settings) -> Iterator[Fault]:
+    base = settings.magic_dns.base_domain
+    if f".{settings.server_name}".endswith(f".{base}"):
+        yield (
+            "magic_dns.base_domain",
+            f"{base!r} holds the server {settings.server_name}: Headscale refuses to start so; "
+            "use a domain of its own, such as ts.example.internal",
+        )
+
+
+def _address_plan_holds(settings: Settings) -> Iterator[Fault]:
+    from mesh.settings import MESH_V4
+
+    ranges = settings.addresses
+    for i, part in enumerate(ranges):
+        if not part.cidr.subnet_of(MESH_V4):
+            yield f"addresses[{i}].cidr", f"{part.cidr} is outside {MESH_V4}"
+        if part.name in [other.name for other in ranges[:i]]:
+            yield f"addresses[{i}].name", f"{part.name!r} is used twice"
+        for other in ranges[:i]:
+            nested = part.name.startswith(f"{other.name}-") and part.cidr.subnet_of(other.cidr)
+            if part.cidr.overlaps(other.cidr) and not nested:
+                yield (
+                    f"addresses[{i}].cidr",
+                    f"{part.cidr} overlaps {other.name} ({other.cidr}); only a range named "
+                    f"{other.name}-… may lie inside it",
+                )
+
+
+def _extra_records_are_mesh_names(settings: Settings) -> Iterator[Fault]:
+    base = settings.magic_dns.base_domain
+    for name in settings.magic_dns.extra_records:
+        if not name.endswith(f".{base}"):
+            yield f"magic_dns.extra_records.{name}", f"{name!r} must end in .{base}"
+
+
+_RULES = (
+    _regions_and_zones_exist,
+    _home_zones_differ,
+    _sizes_are_sold,
+    _only_databases_have_data_disks,
+    _networks_fit,
+    _relays_are_unique,
+    _server_stays_outside_the_base_domain,
+    _address_plan_holds,
+    _extra_records_are_mesh_names,
+)

@@ -1,0 +1,225 @@
+"""The settings of one stack: everything an operator can choose in stacks/Pulumi.<stack>.yaml.
+
+`load` turns the raw values of the `mesh:` namespace into one frozen tree, or raises
+`SettingsError` that lists every fault at once with the key, the value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mesh import catalogue
+from mesh.catalogue import Cloud, DnsProvider, OperatingSystem
+
+MESH_V4: Final = ipaddress.ip_network("100.64.0.0/10")  # carrier-grade NAT range (RFC 6598)
+MESH_V6: Final = ipaddress.ip_network("fd7a:115c:a1e0::/48")  # the only v6 range clients accept
+_LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN: Final = re.compile(rf"({_LABEL}\.)+[a-z]{{2,63}}")
+_CODE: Final = r"^[a-z][a-z0-9]{1,7}$"
+
+
+class SettingsError(Exception):
+    """A stack file that cannot be used; the message lists every fault, one a line."""
+
+
+def _domain(value: str) -> str:
+    if not _DOMAIN.fullmatch(value) or len(value) > 253:
+        raise ValueError("must be a lower-case DNS name such as ops.example.com")
+    return value
+
+
+Domain = Annotated[str, AfterValidator(_domain)]
+Network4 = ipaddress.IPv4Network
+Code = Annotated[str, Field(pattern=_CODE)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class Size(_Frozen):
+    """How big a host is; the cloud's instance type follows from it."""
+
+    cpus: int = Field(description="Virtual CPUs.", ge=1, le=64)
+    memory_gib: int = Field(description="Memory in GiB.", ge=1, le=512)
+    disk_gib: int = Field(description="System disk in GiB.", ge=20, le=2048)
+    data_gib: int | None = Field(
+        None, description="Data disk in GiB; only databases have one.", ge=20, le=32768
+    )
+
+
+class Dns(_Frozen):
+    """Where the public names live."""
+
+    provider: DnsProvider = Field(description="Which service holds the zone.")
+    zone: Domain = Field(description="An existing zone, such as ops.example.com.")
+    server: Annotated[str, Field(pattern=f"^{_LABEL}$")] = Field(
+        "hs", description="Label of Headscale's own name inside the zone."
+    )
+    ttl: int = Field(600, description="Seconds that resolvers may keep an answer.", ge=1, le=86400)
+
+
+class Control(_Frozen):
+    """The control plane: Headscale pair, database pair and operations host."""
+
+    cloud: Cloud = Field(description="The home cloud.")
+    region: str = Field(description="The home region, as the cloud spells it.")
+    zones: tuple[str, str, str] = Field(
+        description="Three zones of the region: the pairs use the first two, operations the third."
+    )
+    cidr: Network4 = Field(description="Private addresses of the home network, /16 to /24.")
+    active: Literal["hs-1", "hs-2"] = Field("hs-1", description="The host that runs Headscale.")
+    headscale: Size = Field(description="Size of hs-1 and hs-2.")
+    database: Size = Field(description="Size of pg-1 and pg-2.")
+    operations: Size = Field(description="Size of ops-1.")
+
+
+class Relay(_Frozen):
+    """One DERP relay in a region of its own."""
+
+    code: Code = Field(description="Short lower-case region code, such as bj; names derp-bj.")
+    name: str = Field(description="The region's name as people read it.", min_length=1)
+    region_id: int = Field(description="DERP region id.", ge=900, le=999)
+    cloud: Cloud = Field(description="The cloud it runs at.")
+    region: str = Field(description="The cloud's region.")
+    zone: str = Field(description="A zone of the region.")
+    cidr: Network4 = Field(description="Private addresses of the relay's network, /16 to /28.")
+    size: Size = Field(description="Size of the host.")
+    bandwidth_mbps: int = Field(100, description="Public bandwidth in Mbit/s.", ge=1, le=1000)
+
+
+class AddressRange(_Frozen):
+    """A part of the mesh's address space and who it is for (plan 3.1)."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")] = Field(description="Its name.")
+    cidr: Network4 = Field(description="The range, inside 100.64.0.0/10.")
+
+
+class Names(_Frozen):
+    """What the name of a node may say (plan 3.3): <environment>-<role>-<region>-<number>."""
+
+    environments: tuple[str, ...] = Field(description="Allowed environments.", min_length=1)
+    roles: tuple[str, ...] = Field(description="Allowed roles.", min_length=1)
+    regions: tuple[Code, ...] = Field(description="Allowed regions.", min_length=1)
+
+
+class MagicDns(_Frozen):
+    """Names inside the mesh."""
+
+    base_domain: Domain = Field(description="Suffix of node names; never holds the server's name.")
+    nameservers: tuple[ipaddress.IPv4Address, ...] = Field(
+        description="Resolvers handed to clients.", min_length=1
+    )
+    split: dict[Domain, tuple[ipaddress.IPv4Address, ...]] = Field(
+        default_factory=dict, description="Resolvers for single domains."
+    )
+    search_domains: tuple[Domain, ...] = Field((), description="Search list of clients.")
+    extra_records: dict[str, ipaddress.IPv4Address] = Field(
+        default_factory=dict, description="Fixed A records of the mesh's own names."
+    )
+
+
+class Settings(_Frozen):
+    """Everything one stack needs to know."""
+
+    environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{1,11}$")] = Field(
+        description="Short name of the installation; prefixes every cloud resource."
+    )
+    protect: bool = Field(description="Whether stateful hosts refuse deletion.")
+    os: OperatingSystem = Field("debian-12", description="Operating system of the hosts.")
+    time_zone: str = Field("Asia/Shanghai", description="Time zone of the hosts.")
+    admin_cidrs: tuple[Network4, ...] = Field(
+        description="Networks that operators' SSH comes from.", min_length=1
+    )
+    dns: Dns = Field(description="Public names.")
+    control: Control = Field(description="The control plane.")
+    relays: tuple[Relay, ...] = Field(description="The DERP relays.", min_length=1)
+    recovery: Literal["fast", "normal"] = Field(
+        "fast", description="Fail-over timing of the database: fast 20/5/5 s, normal 30/10/10 s."
+    )
+    magic_dns: MagicDns = Field(description="Names inside the mesh.")
+    addresses: tuple[AddressRange, ...] = Field(description="Plan of mesh addresses.")
+    node_names: Names = Field(description="Rule for node names.")
+
+    @property
+    def server_name(self) -> str:
+        """Headscale's public name, e.g. hs.ops.example.com."""
+        return f"{self.dns.server}.{self.dns.zone}"
+
+    @property
+    def clouds(self) -> frozenset[Cloud]:
+        """The clouds that hosts or names of this stack live at."""
+        hosts = {self.control.cloud, *(relay.cloud for relay in self.relays)}
+        return frozenset(hosts | {catalogue.CLOUD_OF_DNS[self.dns.provider]})
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        from mesh import rules  # the rules read this tree
+
+        faults = rules.faults(self)
+        if faults:
+            raise SettingsFaults(faults)
+        return self
+
+
+class SettingsFaults(ValueError):
+    """Faults found over the whole tree: (key, message) pairs."""
+
+    def __init__(self, faults: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{key}: {message}" for key, message in faults))
+        self.faults = faults
+
+
+def load(values: Mapping[str, Any], source: str) -> Settings:
+    """The settings in `values` (key without namespace → value, as the stack file has them).
+
+    `source` names the file in errors, e.g. "stacks/Pulumi.prod.yaml". Raises SettingsError.
+    """
+    try:
+        return Settings.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [line for fault in error.errors() for line in _lines(fault)]
+    plural = "" if len(lines) == 1 else "s"
+    raise SettingsError("\n  ".join([f"{source}: {len(lines)} error{plural}", *lines]))
+
+
+def _lines(fault: Any) -> list[str]:
+    """What to tell about one of pydantic's faults: key, value, what is allowed."""
+    inner = fault.get("ctx", {}).get("error")
+    if isinstance(inner, SettingsFaults):
+        return [f"mesh:{key}: {message}" for key, message in inner.faults]
+    key = _key(fault["loc"])
+    if fault["type"] == "missing":
+        return [f"mesh:{key}: missing; {_description(fault['loc'])}"]
+    if fault["type"] == "extra_forbidden":
+        return [f"mesh:{key}: no such setting; remove it or correct its spelling"]
+    message = str(inner) if inner else fault["msg"]
+    return [f"mesh:{key}: {fault['input']!r} is not allowed: {message[0].lower()}{message[1:]}"]
+
+
+def _key(location: tuple[str | int, ...]) -> str:
+    key = ""
+    for part in location:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else part
+    return key
+
+
+def _description(location: tuple[str | int, ...]) -> str:
+    """The documentation of the setting at that place in the tree."""
+    model: type[BaseModel] = Settings
+    text = "a value is required"
+    for part in location:
+        field = model.model_fields.get(str(part)) if not isinstance(part, int) else None
+        if field is None:
+            continue
+        text = field.description or text
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        for candidate in candidates:
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                model = candidate
+    return text
