@@ -1,0 +1,82 @@
+"""Covers the topology that follows from settings: hosts, zones, addresses, firewall, names."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests import stacks
+
+from mesh import catalogue, topology
+
+AWS_HOME: dict[str, Any] = {
+    "control.cloud": "aws",
+    "control.region": "ap-southeast-1",
+    "control.zones": ["ap-southeast-1a", "ap-southeast-1b", "ap-southeast-1c"],
+}
+
+
+def test_each_pair_stands_in_two_zones_and_the_voters_in_three() -> None:
+    built = stacks.build("prod")
+
+    for role in ("control", "database"):
+        assert len({host.zone for host in built.having(role)}) == 2
+    assert len({host.zone for host in built.voters}) == 3, "a lost zone must leave a majority"
+
+
+@pytest.mark.parametrize("stack", stacks.NAMES)
+def test_every_stack_has_the_nine_hosts_of_the_plan(stack: str) -> None:
+    names = [host.name for host in stacks.build(stack).hosts]
+
+    assert names == ["hs-1", "hs-2", "pg-1", "pg-2", "ops-1", "derp-bj", "derp-sh", "derp-hk",
+                     "derp-sg"]  # fmt: skip
+
+
+def test_databases_have_no_public_address_and_open_nothing_to_the_world() -> None:
+    for host in stacks.build("prod").having("database"):
+        assert not host.public
+        open_to_all = [r for r in host.rules if topology.EVERYWHERE in r.sources]
+        assert [rule.protocol for rule in open_to_all] == ["icmp"]
+
+
+def test_operators_come_in_by_ssh_only_from_their_networks() -> None:
+    settings, built = stacks.load("prod"), stacks.build("prod")
+
+    for host in built.hosts:
+        (ssh,) = (rule for rule in host.rules if rule.first_port == 22)
+        allowed = {*settings.admin_cidrs, settings.control.cidr}
+        assert set(ssh.sources) <= allowed, f"{host.name} is open to {ssh.sources}"
+
+
+def test_the_server_has_one_public_name_with_both_control_hosts() -> None:
+    (record,) = (r for r in stacks.build("prod").records if r.label == "hs")
+
+    assert record.hosts == ("hs-1", "hs-2")
+
+
+def test_the_control_plane_moves_to_another_cloud_by_settings_alone() -> None:
+    built = stacks.build("prod", AWS_HOME)
+
+    assert {host.cloud for host in built.hosts if host.role != "relay"} == {"aws"}
+
+
+@given(prefix=st.integers(min_value=16, max_value=24), second=st.integers(0, 15))
+def test_every_private_address_is_one_that_the_cloud_gives_out(prefix: int, second: int) -> None:
+    cidr = ipaddress.ip_network(f"10.{second}.0.0/{prefix}")
+    built = stacks.build("prod", {"control.cidr": str(cidr), **AWS_HOME})
+
+    for host in built.hosts:
+        subnet = built.network(host.network).subnet(host.subnet)
+        first, last = topology.usable(host.cloud, subnet.cidr)
+        assert first <= host.address <= last
+        assert host.zone == subnet.zone
+
+
+@pytest.mark.parametrize("cloud", catalogue.OFFERS)
+def test_every_cloud_sells_the_sizes_of_the_plan(cloud: catalogue.Cloud) -> None:
+    plan = {(4, 8), (4, 16), (2, 4)}  # section 4.1
+
+    assert plan <= set(catalogue.OFFERS[cloud].instance_types)
