@@ -16,8 +16,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from mesh import catalogue
 from mesh.catalogue import Cloud, DnsProvider, OperatingSystem
 
-MESH_V4: Final = ipaddress.ip_network("100.64.0.0/10")  # carrier-grade NAT range (RFC 6598)
-MESH_V6: Final = ipaddress.ip_network("fd7a:115c:a1e0::/48")  # the only v6 range clients accept
+MESH_V4: Final = ipaddress.IPv4Network("100.64.0.0/10")  # carrier-grade NAT range (RFC 6598)
+MESH_V6: Final = ipaddress.IPv6Network("fd7a:115c:a1e0::/48")  # the only v6 range clients accept
 _LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN: Final = re.compile(rf"({_LABEL}\.)+[a-z]{{2,63}}")
 _CODE: Final = r"^[a-z][a-z0-9]{1,7}$"
@@ -163,11 +163,11 @@ class Settings(_Frozen):
 
         faults = rules.faults(self)
         if faults:
-            raise SettingsFaults(faults)
+            raise CrossFieldError(faults)
         return self
 
 
-class SettingsFaults(ValueError):
+class CrossFieldError(ValueError):
     """Faults found over the whole tree: (key, message) pairs."""
 
     def __init__(self, faults: list[tuple[str, str]]) -> None:
@@ -191,7 +191,7 @@ def load(values: Mapping[str, Any], source: str) -> Settings:
 def _lines(fault: Any) -> list[str]:
     """What to tell about one of pydantic's faults: key, value, what is allowed."""
     inner = fault.get("ctx", {}).get("error")
-    if isinstance(inner, SettingsFaults):
+    if isinstance(inner, CrossFieldError):
         return [f"mesh:{key}: {message}" for key, message in inner.faults]
     key = _key(fault["loc"])
     if fault["type"] == "missing":

@@ -150,7 +150,9 @@ def _home_network(settings: Settings) -> Network:
         region=control.region,
         cidr=control.cidr,
         subnets=tuple(
-            Subnet(name=f"{kind}-{number + 1}", zone=zone, cidr=parts[first + number], public=public)
+            Subnet(
+                name=f"{kind}-{number + 1}", zone=zone, cidr=parts[first + number], public=public
+            )
             for kind, public, first in kinds
             for number, zone in enumerate(control.zones[: 3 if public else 2])
         ),

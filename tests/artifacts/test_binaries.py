@@ -1,4 +1,4 @@
-"""What the catalogue yields: each binary says the locked version, and building twice is the same."""
+"""What the catalogue yields: binaries of the locked version, the same when built twice."""
 
 import os
 import re

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests import stacks
-from tests.bad_values import BAD_VALUES, BadValue
 
 from mesh import settings
+from tests import stacks
+from tests.bad_values import BAD_VALUES, BadValue
 
 
 @pytest.mark.parametrize("stack", stacks.NAMES)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests import stacks
 
 from mesh import catalogue, topology
+from tests import stacks
 
 AWS_HOME: dict[str, Any] = {
     "control.cloud": "aws",

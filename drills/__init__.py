@@ -1,0 +1,1 @@
+"""Drills: the whole mesh in use, and under faults, on the booted lab."""
