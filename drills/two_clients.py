@@ -19,6 +19,7 @@ from drills.client import Client
 from lab.engine import Engine
 from lab.world import services
 from lab.world.errors import WorldError
+from lab.world.host import Host
 from lab.world.model import Cut
 from lab.world.world import World
 
@@ -115,9 +116,9 @@ def show_nodes(world: World, outputs: dict[str, Any]) -> None:
     _console.print(active_host(world, outputs).exec(["headscale", "nodes", "list"]).stdout)
 
 
-def active_host(world: World, outputs: dict[str, Any]) -> Any:
+def active_host(world: World, outputs: dict[str, Any]) -> Host:
     """The control host that serves."""
-    return world.host(outputs["active"])
+    return world.host(outputs["hosts"][outputs["active"]]["instance"])
 
 
 def show_pings(world: World, server: Client, device: Client) -> None:

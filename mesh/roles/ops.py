@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from mesh import bundle, secrets
+from mesh import secrets
+from mesh.bundle import Bundle
 from mesh.roles import etcd, parts
 from mesh.settings import Settings
 from mesh.topology import Host, Topology
 
 
-def bundle_for(
+def bundle(
     settings: Settings,
     topology: Topology,
     host: Host,
     certificate: secrets.Certificate,
     artifacts: parts.Sources,
-) -> bundle.Bundle:
+) -> Bundle:
     """Everything that ops-1 runs."""
+    del settings  # every role is called the same way
     return parts.join(
         parts.tls_directory(certificate.ca),
-        bundle.Bundle(files=(parts.hosts_file(topology),)),
+        Bundle(files=(parts.hosts_file(topology),)),
         etcd.member(topology, host, certificate, artifacts),
     )

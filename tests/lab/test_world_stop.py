@@ -12,25 +12,19 @@ from lab.world.state import State
 from lab.world.world import World
 from tests.lab.pair import TwoHosts
 
-_COMMANDS = (
+_THINGS = (
     ["ip", "netns", "list"],
     ["losetup", "--list", "--noheadings", "--output=BACK-FILE"],
     ["findmnt", "--list", "--noheadings", "--output=TARGET"],
-    ["find", "/sys/fs/cgroup", "-maxdepth", "3", "-type", "d", "-name", "lab-*"],
-    ["find", "/run/systemd/nspawn"],
-    ["nft", "list", "ruleset"],
-    ["ip", "-brief", "address"],
-    ["ip", "route"],
+    ["find", "/sys/fs/cgroup", "/run/systemd/nspawn", "-name", "lab-*"],
 )
+_OWN = (["nft", "list", "ruleset"], ["ip", "-brief", "address"], ["ip", "route"])
 
 
-def machine() -> dict[str, set[str]]:
-    """What a world could leave behind, or change, on this machine."""
-    found = {}
-    for command in _COMMANDS:
-        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        found[" ".join(command)] = set(said.splitlines())
-    return found
+def said(commands: tuple[list[str], ...]) -> list[str]:
+    """The lines that these commands print."""
+    ended = [subprocess.run(c, capture_output=True, text=True, check=False) for c in commands]
+    return [line for process in ended for line in process.stdout.splitlines()]
 
 
 def mentions(words: tuple[str, ...]) -> list[str]:
@@ -49,14 +43,18 @@ def mentions(words: tuple[str, ...]) -> list[str]:
 def test_two_worlds_run_side_by_side_and_one_goes_without_a_trace(
     two_hosts: TwoHosts, tmp_path: Path
 ) -> None:
-    before = machine()
+    before = said(_OWN)
     world = World.start(tmp_path / "second")
     world.add_host(HostSpec(name="front"), public=True)
+    words = (str(tmp_path), world.state.prefix)
+    there = [line for line in said(_THINGS) if any(word in line for word in words)]
+    assert len(there) >= 5, "namespaces, mounts and groups must show here, or nothing is proved"
 
     world.stop()
 
-    assert machine() == before
-    assert mentions((str(tmp_path), world.state.prefix)) == []
+    left = [line for line in said(_THINGS) if any(word in line for word in words)]
+    assert (left, mentions(words)) == ([], [])
+    assert said(_OWN) == before, "the machine's own network must stay as it was"
     assert not world.state.root.exists()
     assert two_hosts.front.exec(["true"]).status == 0, "the other world must not notice"
 

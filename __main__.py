@@ -1,0 +1,18 @@
+"""The mesh: settings → topology → components → exports; nothing else."""
+
+from pathlib import Path
+
+import pulumi
+
+from components import configuration
+from components.installation import Installation
+
+settings = configuration.load()
+mesh = Installation(settings, program=Path(__file__).parent)
+
+pulumi.export("server_url", f"https://{settings.server_name}")
+pulumi.export("active", settings.control.active)
+pulumi.export("hosts", mesh.host_table)
+pulumi.export("ca_certificate", mesh.ca_certificate)
+pulumi.export("operators_key", mesh.operators_key)
+pulumi.export("keys", mesh.keys)

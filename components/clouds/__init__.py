@@ -1,0 +1,174 @@
+"""What the three clouds can do for a mesh, as one interface.
+
+`of` gives the module of a cloud; only the clouds that a stack uses are imported, because
+importing a cloud's SDK is the dearest part of a preview. The three modules define the same
+functions in the same order: their diff is the difference of the clouds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+
+import pulumi
+
+from mesh import topology
+from mesh.catalogue import Cloud, OperatingSystem
+
+if TYPE_CHECKING:
+    from components.clouds import alicloud, aws, tencentcloud
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkIds:
+    """A network as the cloud knows it; a subnet's id is there once its routes are."""
+
+    network: pulumi.Output[str]
+    subnets: Mapping[str, pulumi.Output[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceArgs:
+    """What an instance needs beside its host's plan. `user_data` is plain text."""
+
+    environment: str
+    network_id: pulumi.Input[str]
+    subnet_id: pulumi.Input[str]
+    firewall_id: pulumi.Input[str]
+    key_pair: pulumi.Input[str]
+    user_data: pulumi.Input[str]
+    os: OperatingSystem
+    protect: bool  # refuse to delete the host if it is stateful
+
+
+class CloudApi(Protocol):
+    """What each module of this package offers.
+
+    `name` is the resource's name in Pulumi; what the cloud shows is prefixed with the
+    environment. `opts` carries the parent, from which the cloud's provider is inherited.
+    """
+
+    def provider(
+        self, name: str, region: str, opts: pulumi.ResourceOptions
+    ) -> pulumi.ProviderResource:
+        """The cloud in one region, with the credentials of the environment variables."""
+        ...
+
+    def network(
+        self, name: str, environment: str, spec: topology.Network, opts: pulumi.ResourceOptions
+    ) -> NetworkIds:
+        """A network with its subnets and its ways to the internet."""
+        ...
+
+    def firewall(
+        self,
+        name: str,
+        environment: str,
+        network_id: pulumi.Input[str],
+        rules: tuple[topology.Rule, ...],
+        opts: pulumi.ResourceOptions,
+    ) -> pulumi.Output[str]:
+        """A security group: in come exactly the rules, out goes everything."""
+        ...
+
+    def key_pair(
+        self,
+        name: str,
+        environment: str,
+        public_key: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
+    ) -> pulumi.Output[str]:
+        """The public key that opens new hosts of the region."""
+        ...
+
+    def instance(
+        self, name: str, host: topology.Host, args: InstanceArgs, opts: pulumi.ResourceOptions
+    ) -> pulumi.CustomResource:
+        """A host with its fixed private address and encrypted disks, without public address."""
+        ...
+
+    def public_address(
+        self,
+        name: str,
+        environment: str,
+        instance: pulumi.CustomResource,
+        host: topology.Host,
+        opts: pulumi.ResourceOptions,
+    ) -> pulumi.Output[str]:
+        """A public address that outlives the instance; known once it leads there."""
+        ...
+
+    def record(
+        self,
+        name: str,
+        zone: str,
+        label: str,
+        addresses: Sequence[pulumi.Input[str]],
+        ttl: int,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        """The A records of a name in an existing zone."""
+        ...
+
+    def bucket(
+        self,
+        name: str,
+        unique_name: str,
+        region: str,
+        objects: Mapping[str, Path],
+        opts: pulumi.ResourceOptions,
+    ) -> pulumi.Output[str]:
+        """A bucket of public objects (key → local file); its URL as the cloud's hosts see it."""
+        ...
+
+
+def of(cloud: Cloud) -> CloudApi:
+    """The module of a cloud."""
+    return cast(CloudApi, importlib.import_module(f"components.clouds.{cloud}"))
+
+
+if TYPE_CHECKING:  # the cast above is true: each module has all of CloudApi
+    _CHECKED: tuple[CloudApi, ...] = (alicloud, tencentcloud, aws)
+
+
+def after(value: pulumi.Output[T], *resources: pulumi.Resource) -> pulumi.Output[T]:
+    """The value, for whom must not start before the resources are there.
+
+    By their URNs, which a preview knows, so that waiting does not make the value unknown.
+    """
+    waiting = [resource.urn for resource in resources]
+    return pulumi.Output.all(value, *waiting).apply(lambda known: cast(T, known[0]))
+
+
+def options(opts: pulumi.ResourceOptions, more: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
+    """The caller's options with more of the resource's own."""
+    return pulumi.ResourceOptions.merge(opts, more)
+
+
+def lookup(opts: pulumi.ResourceOptions) -> pulumi.InvokeOptions:
+    """Where to look something up: the same cloud, region and account as the resource."""
+    return pulumi.InvokeOptions(parent=opts.parent, provider=opts.provider)
+
+
+def tags(environment: str, name: str, **more: str) -> dict[str, str]:
+    """The tags of everything that can bear tags."""
+    return {"Name": f"{environment}-{name}", "environment": environment, **more}
+
+
+def sources(rules: tuple[topology.Rule, ...]) -> list[tuple[str, topology.Rule, IPv4Network]]:
+    """Each rule with each network it lets in, under a name that the other rules do not change."""
+    return [(_rule_name(rule, source), rule, source) for rule in rules for source in rule.sources]
+
+
+def _rule_name(rule: topology.Rule, source: IPv4Network) -> str:
+    ports = "" if rule.protocol == "icmp" else f"-{rule.first_port}"
+    if rule.first_port != rule.last_port:
+        ports += f"-{rule.last_port}"
+    peer = "" if source == topology.EVERYWHERE else f"-{source}".replace("/", "-")
+    return f"{rule.protocol}{ports}{peer}"

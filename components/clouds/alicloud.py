@@ -1,0 +1,287 @@
+"""Alibaba Cloud: VPC, ECS, EIP, Alidns, OSS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import pulumi
+import pulumi_alicloud as alicloud
+
+from components import clouds
+from components.clouds import InstanceArgs, NetworkIds, lean
+from mesh import topology
+from mesh.catalogue import OperatingSystem
+
+lean.install(alicloud, "vpc", "ecs", "dns", "oss")
+
+_IMAGES: Final[dict[OperatingSystem, str]] = {
+    "debian-12": r"^debian_12_\d+_x64_\d+G_alibase_\d+\.vhd$",
+    "ubuntu-22.04": r"^ubuntu_22_04_x64_\d+G_alibase_\d+\.vhd$",
+}
+_DISK: Final = "cloud_essd"
+
+
+def provider(name: str, region: str, opts: pulumi.ResourceOptions) -> pulumi.ProviderResource:
+    """The cloud in one region, with the credentials of the environment variables."""
+    return alicloud.Provider(name, region=region, opts=opts)
+
+
+def network(
+    name: str, environment: str, spec: topology.Network, opts: pulumi.ResourceOptions
+) -> NetworkIds:
+    """A VPC with its switches. Hosts with an EIP need no route; the others get the NAT gateway."""
+    vpc = alicloud.vpc.Network(
+        name,
+        vpc_name=f"{environment}-{name}",
+        cidr_block=str(spec.cidr),
+        tags=clouds.tags(environment, name),
+        opts=opts,
+    )
+    switches = {
+        subnet.name: alicloud.vpc.Switch(
+            f"{name}-{subnet.name}",
+            vpc_id=vpc.id,
+            vswitch_name=f"{environment}-{name}-{subnet.name}",
+            zone_id=subnet.zone,
+            cidr_block=str(subnet.cidr),
+            tags=clouds.tags(environment, f"{name}-{subnet.name}"),
+            opts=opts,
+        )
+        for subnet in spec.subnets
+    }
+    ways = _nat(name, environment, spec, switches, opts) if spec.needs_nat else {}
+    return NetworkIds(
+        network=vpc.id,
+        subnets={
+            subnet: clouds.after(switch.id, *ways.get(subnet, ()))
+            for subnet, switch in switches.items()
+        },
+    )
+
+
+def _nat(
+    name: str,
+    environment: str,
+    spec: topology.Network,
+    switches: Mapping[str, alicloud.vpc.Switch],
+    opts: pulumi.ResourceOptions,
+) -> dict[str, tuple[pulumi.Resource, ...]]:
+    """A NAT gateway in the first public switch; private switch → its way through it."""
+    public = next(subnet.name for subnet in spec.subnets if subnet.public)
+    gateway = alicloud.vpc.NatGateway(
+        f"{name}-nat",
+        nat_gateway_name=f"{environment}-{name}",
+        vpc_id=switches[public].vpc_id,
+        vswitch_id=switches[public].id,
+        nat_type="Enhanced",  # the only type still sold
+        payment_type="PayAsYouGo",
+        tags=clouds.tags(environment, f"{name}-nat"),
+        opts=opts,
+    )
+    eip = _eip(f"{name}-nat", environment, 100, opts)
+    link = alicloud.ecs.EipAssociation(
+        f"{name}-nat",
+        allocation_id=eip.id,
+        instance_id=gateway.id,
+        instance_type="Nat",
+        opts=opts,
+    )
+    return {
+        subnet.name: (
+            alicloud.vpc.SnatEntry(
+                f"{name}-{subnet.name}",
+                snat_table_id=gateway.snat_table_ids,
+                source_vswitch_id=switches[subnet.name].id,
+                snat_ip=clouds.after(eip.ip_address, link),
+                opts=opts,
+            ),
+        )
+        for subnet in spec.subnets
+        if not subnet.public
+    }
+
+
+def firewall(
+    name: str,
+    environment: str,
+    network_id: pulumi.Input[str],
+    rules: tuple[topology.Rule, ...],
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Output[str]:
+    """A basic security group, which lets everything out unless a rule says otherwise."""
+    group = alicloud.ecs.SecurityGroup(
+        name,
+        security_group_name=f"{environment}-{name}",
+        vpc_id=network_id,
+        inner_access_policy="Drop",  # by default members reach each other on every port
+        tags=clouds.tags(environment, name),
+        opts=opts,
+    )
+    entries = [
+        alicloud.ecs.SecurityGroupRule(
+            f"{name}-{suffix}",
+            security_group_id=group.id,
+            type="ingress",
+            policy="accept",
+            nic_type="intranet",  # the only one inside a VPC, also for traffic from outside
+            priority=1,
+            ip_protocol=rule.protocol,
+            port_range="-1/-1"
+            if rule.protocol == "icmp"
+            else f"{rule.first_port}/{rule.last_port}",
+            cidr_ip=str(source),
+            description=rule.why,
+            opts=opts,
+        )
+        for suffix, rule, source in clouds.sources(rules)
+    ]
+    return clouds.after(group.id, *entries)
+
+
+def key_pair(
+    name: str, environment: str, public_key: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> pulumi.Output[str]:
+    """The public key that opens new hosts of the region."""
+    pair = alicloud.ecs.EcsKeyPair(
+        name,
+        key_pair_name=f"{environment}-{name}",
+        public_key=public_key,
+        tags=clouds.tags(environment, name),
+        opts=opts,
+    )
+    return pair.id
+
+
+def instance(
+    name: str, host: topology.Host, args: InstanceArgs, opts: pulumi.ResourceOptions
+) -> pulumi.CustomResource:
+    """An ECS instance. A new image, key or user data reaches only new instances: replace one
+    on purpose with `pulumi up --replace <urn>`.
+    """
+    guarded = args.protect and host.stateful
+    return alicloud.ecs.Instance(
+        name,
+        instance_name=f"{args.environment}-{host.name}",
+        instance_type=host.instance_type,
+        image_id=_image(args.os, opts),
+        availability_zone=host.zone,
+        vswitch_id=args.subnet_id,
+        private_ip=str(host.address),
+        internet_max_bandwidth_out=0,  # no public address of its own
+        security_groups=[args.firewall_id],
+        key_name=args.key_pair,
+        user_data=args.user_data,
+        http_endpoint="enabled",
+        http_tokens="required",  # metadata only by session token
+        system_disk_category=_DISK,
+        system_disk_size=host.size.disk_gib,
+        system_disk_encrypted=True,
+        data_disks=_data_disks(host),
+        deletion_protection=guarded,
+        tags=clouds.tags(args.environment, host.name, role=host.role),
+        opts=clouds.options(
+            opts,
+            pulumi.ResourceOptions(
+                protect=guarded, ignore_changes=["image_id", "user_data", "key_name"]
+            ),
+        ),
+    )
+
+
+def _data_disks(host: topology.Host) -> list[alicloud.ecs.InstanceDataDiskArgs]:
+    if host.size.data_gib is None:
+        return []
+    return [
+        alicloud.ecs.InstanceDataDiskArgs(
+            name="data", category=_DISK, size=host.size.data_gib, encrypted=True
+        )
+    ]
+
+
+def _image(os: OperatingSystem, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+    """The newest image the cloud itself publishes."""
+    found = alicloud.ecs.get_images_output(
+        owners="system", name_regex=_IMAGES[os], most_recent=True, opts=clouds.lookup(opts)
+    )
+    return found.ids[0]
+
+
+def public_address(
+    name: str,
+    environment: str,
+    instance: pulumi.CustomResource,
+    host: topology.Host,
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Output[str]:
+    """An EIP of the host's bandwidth."""
+    eip = _eip(name, environment, host.bandwidth_mbps, opts)
+    link = alicloud.ecs.EipAssociation(
+        name, allocation_id=eip.id, instance_id=instance.id, instance_type="EcsInstance", opts=opts
+    )
+    return clouds.after(eip.ip_address, link)
+
+
+def _eip(
+    name: str, environment: str, bandwidth_mbps: int, opts: pulumi.ResourceOptions
+) -> alicloud.ecs.EipAddress:
+    return alicloud.ecs.EipAddress(
+        name,
+        address_name=f"{environment}-{name}",
+        bandwidth=str(bandwidth_mbps),
+        internet_charge_type="PayByTraffic",
+        payment_type="PayAsYouGo",
+        tags=clouds.tags(environment, name),
+        opts=opts,
+    )
+
+
+def record(
+    name: str,
+    zone: str,
+    label: str,
+    addresses: Sequence[pulumi.Input[str]],
+    ttl: int,
+    opts: pulumi.ResourceOptions,
+) -> None:
+    """One Alidns record an address."""
+    for number, address in enumerate(addresses, start=1):
+        alicloud.dns.AlidnsRecord(
+            name if len(addresses) == 1 else f"{name}-{number}",
+            domain_name=zone,
+            rr=label,
+            type="A",
+            value=address,
+            ttl=ttl,
+            opts=opts,
+        )
+
+
+def bucket(
+    name: str,
+    unique_name: str,
+    region: str,
+    objects: Mapping[str, Path],
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Output[str]:
+    """An OSS bucket, addressed by the endpoint inside its region: mainland buckets refuse
+    downloads by the public one. The bucket itself cannot be listed.
+    """
+    made = alicloud.oss.Bucket(name, bucket=unique_name, force_destroy=True, opts=opts)
+    opened = alicloud.oss.BucketPublicAccessBlock(
+        name, bucket=made.id, block_public_access=False, opts=opts
+    )
+    uploads = [
+        alicloud.oss.BucketObject(
+            f"{name}-{path.name}",
+            bucket=clouds.after(made.id, opened),
+            key=key,
+            source=str(path),
+            acl="public-read",
+            opts=opts,
+        )
+        for key, path in objects.items()
+    ]
+    url = f"https://{unique_name}.oss-{region}-internal.aliyuncs.com"
+    return clouds.after(pulumi.Output.from_input(url), *uploads)

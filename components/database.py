@@ -1,0 +1,111 @@
+"""The database: PostgreSQL under Patroni on two hosts, etcd on three."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_random as random
+
+from components.artifact_store import ArtifactStore
+from components.certificates import Authority, CertificateNames
+from components.commands import Step
+from components.host import Host
+from components.outputs import secret
+from mesh.roles import database, ops
+from mesh.secrets import ArtifactSource, Certificate, DatabasePasswords
+from mesh.settings import Settings
+from mesh.topology import Topology
+
+LOCAL_NAME = "postgres.mesh.internal"  # the primary, as each control host's own proxy offers it
+_PASSWORD_LENGTH = 32
+_ROLES = ("superuser", "replication", "rewind", "headscale")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseArgs:
+    """`hosts` has the booted voters by name."""
+
+    settings: Settings
+    topology: Topology
+    hosts: Mapping[str, Host]
+    authority: Authority
+    store: ArtifactStore
+
+
+class Database(pulumi.ComponentResource):
+    """The cluster, and inside it Headscale's database.
+
+    The three bundles run side by side, since etcd needs its voters together; the database is
+    made once a primary has its standby in step.
+
+    Produces: passwords, a certificate and a bundle a voter, the database.
+    """
+
+    def __init__(
+        self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("mesh:database:Database", name, None, opts)
+        self._args = args
+        self.passwords = self._make_passwords()
+        bundles = [self._bundle(host) for host in args.hosts.values()]
+        self.ready = self._make_database(bundles)
+        self.register_outputs({})
+
+    def _make_passwords(self) -> pulumi.Output[DatabasePasswords]:
+        child = pulumi.ResourceOptions(parent=self)
+        results = {
+            role: random.RandomPassword(
+                f"postgres-{role}", length=_PASSWORD_LENGTH, special=False, opts=child
+            ).result
+            for role in _ROLES
+        }
+        return secret(pulumi.Output.all(**results)).apply(lambda known: DatabasePasswords(**known))
+
+    def _bundle(self, host: Host) -> pulumi.Resource:
+        args, spec = self._args, host.spec
+        names = [spec.name, LOCAL_NAME, "localhost"]
+        certificate = args.authority.issue(
+            spec.name,
+            CertificateNames(dns=names, addresses=[str(spec.address), "127.0.0.1"]),
+        )
+
+        def render(
+            passwords: DatabasePasswords,
+            certificate: Certificate,
+            artifacts: dict[str, ArtifactSource],
+        ) -> str:
+            if spec.role == "ops":
+                bundle = ops.bundle(args.settings, args.topology, spec, certificate, artifacts)
+            else:
+                bundle = database.bundle(
+                    args.settings, args.topology, spec, passwords, certificate, artifacts
+                )
+            return bundle.to_json()
+
+        artifacts = args.store.sources(spec.role)
+        step = Step(
+            command="sudo mesh-apply",
+            stdin=pulumi.Output.all(self.passwords, certificate, artifacts).apply(
+                lambda known: render(*known)
+            ),
+            runs_again_with=[host.instance_id],
+            minutes=10,
+        )
+        return host.command(f"{spec.name}-bundle", step, [])
+
+    def _make_database(self, bundles: list[pulumi.Resource]) -> pulumi.Resource:
+        first = self._args.hosts[self._args.topology.having("database")[0].name]
+        step = Step(
+            command="sudo mesh-database",
+            stdin=self.passwords.apply(
+                lambda known: json.dumps(
+                    {"superuser": known.superuser, "headscale": known.headscale}, sort_keys=True
+                )
+            ),
+            runs_again_with=[first.instance_id],
+            minutes=10,
+        )
+        return first.command("headscale-database", step, bundles)

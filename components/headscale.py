@@ -1,0 +1,98 @@
+"""Headscale on two control hosts: one active, one cold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_random as random
+
+from components.artifact_store import ArtifactStore
+from components.certificates import Authority, CertificateNames
+from components.commands import Step
+from components.database import Database
+from components.host import Host
+from components.outputs import secret
+from mesh.roles import control
+from mesh.secrets import ArtifactSource, Certificate, DatabasePasswords
+from mesh.settings import Settings
+from mesh.topology import Topology
+
+_NOISE_KEY_BYTES = 32  # a Curve25519 key
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadscalePairArgs:
+    """`hosts` has the booted control hosts by name."""
+
+    settings: Settings
+    topology: Topology
+    hosts: Mapping[str, Host]
+    authority: Authority
+    database: Database
+    store: ArtifactStore
+
+
+class HeadscalePair(pulumi.ComponentResource):
+    """The control plane as clients see it: one name, two entries, one noise key.
+
+    Both hosts carry the same key, policy and maps; `control.active` says which one serves.
+
+    Produces: noise key, certificate of the public name, a certificate and a bundle a host.
+    """
+
+    def __init__(
+        self, name: str, args: HeadscalePairArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("mesh:headscale:HeadscalePair", name, None, opts)
+        self._args = args
+        noise = random.RandomBytes(
+            "noise-key", length=_NOISE_KEY_BYTES, opts=pulumi.ResourceOptions(parent=self)
+        )
+        self._noise_key = secret(noise.hex).apply(lambda key: f"privkey:{key}")
+        server = args.settings.server_name
+        self._entry = args.authority.issue(server, CertificateNames(dns=[server]))
+        bundles = {host.spec.name: self._bundle(host) for host in args.hosts.values()}
+        self.ready = list(bundles.values())
+        self.active = args.hosts[args.settings.control.active]
+        self.register_outputs({})
+
+    def _bundle(self, host: Host) -> pulumi.Resource:
+        args, spec = self._args, host.spec
+        certificate = args.authority.issue(
+            spec.name, CertificateNames(dns=[spec.name], addresses=[str(spec.address)])
+        )
+
+        def render(
+            passwords: DatabasePasswords,
+            noise_key: str,
+            certificate: Certificate,
+            entry: Certificate,
+            artifacts: dict[str, ArtifactSource],
+        ) -> str:
+            return control.bundle(
+                args.settings,
+                args.topology,
+                spec,
+                headscale_password=passwords.headscale,
+                noise_key=noise_key,
+                certificate=certificate,
+                entry_certificate=entry,
+                artifacts=artifacts,
+            ).to_json()
+
+        known = pulumi.Output.all(
+            args.database.passwords,
+            self._noise_key,
+            certificate,
+            self._entry,
+            args.store.sources(spec.role),
+        )
+        step = Step(
+            command="sudo mesh-apply",
+            stdin=known.apply(lambda values: render(*values)),
+            runs_again_with=[host.instance_id],
+            minutes=10,
+        )
+        return host.command(f"{spec.name}-bundle", step, [args.database.ready])

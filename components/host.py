@@ -1,0 +1,128 @@
+"""One machine at any of the clouds, from its first boot to an identity of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_tls as tls
+
+from components import clouds, commands
+from components.commands import Door, Step
+from mesh import topology, userdata
+from mesh.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostArgs:
+    """`key_pair` is the cloud's name of the operators' key; `bastion` the way to a private host."""
+
+    settings: Settings
+    host: topology.Host
+    network_id: pulumi.Output[str]
+    subnet_id: pulumi.Output[str]
+    key_pair: pulumi.Output[str]
+    operators_key: tls.PrivateKey
+    bastion: Door | None
+
+
+class Host(pulumi.ComponentResource):
+    """A booted host that shows a host key no one else has ever seen.
+
+    The bootstrap host key travels in the user-data, so it is pinned for one connection only: the
+    first command waits for cloud-init, then replaces it on the host and returns the new one.
+
+    Produces: bootstrap key, firewall, instance, public address where it has one, boot command.
+    """
+
+    def __init__(
+        self, name: str, args: HostArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("mesh:host:Host", name, None, opts)
+        self.spec = args.host
+        self._cloud = clouds.of(args.host.cloud)
+        self._child = pulumi.ResourceOptions(parent=self)
+        self._bootstrap = tls.PrivateKey(f"{name}-bootstrap", algorithm="ED25519", opts=self._child)
+        self._instance = self._make_instance(name, args)
+        self.address = self._make_address(name, args)
+        self._boot = self._boot_command(name, args)
+        self.door = self._door(args, self._boot.stdout.apply(str.strip))
+        self.register_outputs({"address": self.address})
+
+    @property
+    def instance_id(self) -> pulumi.Output[str]:
+        """The cloud's id: changes when the host is a new one."""
+        return self._instance.id
+
+    def command(
+        self, name: str, step: Step, depends_on: list[pulumi.Resource]
+    ) -> commands.RemoteCommand:
+        """Runs a step on this host, forgotten together with it."""
+        opts = pulumi.ResourceOptions(
+            parent=self, deleted_with=self._instance, depends_on=[self._boot, *depends_on]
+        )
+        return commands.run(name, self.door, step, opts)
+
+    def _make_instance(self, name: str, args: HostArgs) -> pulumi.CustomResource:
+        environment = args.settings.environment
+        firewall = self._cloud.firewall(
+            name, environment, args.network_id, args.host.rules, self._child
+        )
+        user_data = pulumi.Output.all(
+            args.operators_key.public_key_openssh,
+            self._bootstrap.private_key_openssh,
+            self._bootstrap.public_key_openssh,
+        ).apply(
+            lambda keys: userdata.render(
+                args.settings,
+                args.host,
+                authorized_key=keys[0].strip(),
+                bootstrap_host_key=keys[1],
+                bootstrap_host_public_key=keys[2].strip(),
+            )
+        )
+        return self._cloud.instance(
+            name,
+            args.host,
+            clouds.InstanceArgs(
+                environment=environment,
+                network_id=args.network_id,
+                subnet_id=args.subnet_id,
+                firewall_id=firewall,
+                key_pair=args.key_pair,
+                user_data=user_data,
+                os=args.settings.os,
+                protect=args.settings.protect,
+            ),
+            self._child,
+        )
+
+    def _make_address(self, name: str, args: HostArgs) -> pulumi.Output[str]:
+        """The public address, or the private one of a host that has none."""
+        if not args.host.public:
+            return self._instance.id.apply(lambda _: str(args.host.address))
+        return self._cloud.public_address(
+            name, args.settings.environment, self._instance, args.host, self._child
+        )
+
+    def _door(self, args: HostArgs, host_key: pulumi.Output[str]) -> Door:
+        return Door(
+            address=self.address,
+            private_key=args.operators_key.private_key_openssh,
+            host_key=host_key,
+            behind=args.bastion,
+        )
+
+    def _boot_command(self, name: str, args: HostArgs) -> commands.RemoteCommand:
+        door = self._door(args, self._bootstrap.public_key_openssh.apply(str.strip))
+        step = Step(
+            command="sudo mesh-boot",
+            stdin=None,
+            runs_again_with=[self._instance.id],
+            minutes=20,
+        )
+        # The bootstrap key opens the host once: a changed connection must not run this again.
+        opts = pulumi.ResourceOptions(
+            parent=self, deleted_with=self._instance, ignore_changes=["connection"]
+        )
+        return commands.run(f"{name}-boot", door, step, opts)

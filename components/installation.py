@@ -1,0 +1,185 @@
+"""The whole installation: which component stands on which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_tls as tls
+
+from components import clouds
+from components.artifact_store import ArtifactStore, ArtifactStoreArgs
+from components.certificates import Authority
+from components.database import Database, DatabaseArgs
+from components.headscale import HeadscalePair, HeadscalePairArgs
+from components.host import Host, HostArgs
+from components.network import Network, NetworkArgs
+from components.outputs import secret
+from components.records import Records, RecordsArgs
+from components.registry import Registry, RegistryArgs
+from components.relay import Relay, RelayArgs
+from mesh import artifacts, catalogue, topology
+from mesh.catalogue import Cloud
+from mesh.settings import Settings
+
+_BASTION = "ops-1"  # the way to hosts without a public address
+
+
+class Installation:
+    """Networks → hosts → database → Headscale → registry, with relays and names beside them."""
+
+    def __init__(self, settings: Settings, program: Path) -> None:
+        self._settings = settings
+        self._topology = topology.build(settings)
+        self._regions: dict[tuple[Cloud, str], pulumi.ProviderResource] = {}
+        self._key_pairs: dict[tuple[Cloud, str], pulumi.Output[str]] = {}
+        self._operators = tls.PrivateKey("operators", algorithm="ED25519")
+        self._authority = Authority("mesh")
+        self._networks = {spec.name: self._network(spec) for spec in self._topology.networks}
+        self._stores = self._make_stores(program)
+        self._hosts = self._make_hosts()
+        self._publish_names()
+        for spec in self._topology.having("relay"):
+            self._make_relay(spec.name)
+        self._registry = self._make_control_plane(program)
+
+    @property
+    def host_table(self) -> dict[str, dict[str, Any]]:
+        """Where every host is: role, cloud, zone and addresses."""
+        return {
+            name: {
+                "role": host.spec.role,
+                "instance": f"{self._settings.environment}-{name}",  # as the cloud shows it
+                "cloud": host.spec.cloud,
+                "zone": host.spec.zone,
+                "private_address": str(host.spec.address),
+                "address": host.address,
+            }
+            for name, host in self._hosts.items()
+        }
+
+    @property
+    def ca_certificate(self) -> pulumi.Output[str]:
+        """The certificate of the internal authority, PEM; public."""
+        return self._authority.certificate
+
+    @property
+    def operators_key(self) -> pulumi.Output[str]:
+        """The private key that opens every host as user mesh; secret."""
+        return secret(self._operators.private_key_openssh)
+
+    @property
+    def keys(self) -> pulumi.Output[dict[str, str]]:
+        """Pre-auth keys by name; secret."""
+        return self._registry.keys
+
+    def _in(self, cloud: Cloud, region: str) -> pulumi.ResourceOptions:
+        """Options of whatever is made in a region: one provider each, made when first needed."""
+        place = (cloud, region)
+        if place not in self._regions:
+            self._regions[place] = clouds.of(cloud).provider(
+                f"{cloud}-{region}", region, pulumi.ResourceOptions()
+            )
+        return pulumi.ResourceOptions(providers=[self._regions[place]])
+
+    def _network(self, spec: topology.Network) -> Network:
+        args = NetworkArgs(spec=spec, environment=self._settings.environment)
+        return Network(spec.name, args, self._in(spec.cloud, spec.region))
+
+    def _key_pair(self, cloud: Cloud, region: str) -> pulumi.Output[str]:
+        place = (cloud, region)
+        if place not in self._key_pairs:
+            self._in(cloud, region)
+            self._key_pairs[place] = clouds.of(cloud).key_pair(
+                f"operators-{cloud}-{region}",
+                self._settings.environment,
+                self._operators.public_key_openssh,
+                pulumi.ResourceOptions(provider=self._regions[place]),
+            )
+        return self._key_pairs[place]
+
+    def _make_stores(self, program: Path) -> dict[str, ArtifactStore]:
+        """The store of each host, by the host's name."""
+        built = artifacts.load(program / "dist" / "manifest.json")
+        stores: dict[str, ArtifactStore] = {}
+        for plan in artifacts.stores(self._topology):
+            args = ArtifactStoreArgs(
+                plan=plan,
+                artifacts=built,
+                environment=self._settings.environment,
+                zone=self._settings.dns.zone,
+            )
+            store = ArtifactStore(plan.name, args, self._in(plan.cloud, plan.region))
+            stores |= dict.fromkeys(plan.hosts, store)
+        return stores
+
+    def _make_hosts(self) -> dict[str, Host]:
+        """Every host by name, in the order of the topology; the bastion is made first."""
+        hosts = {_BASTION: self._host(self._topology.host(_BASTION), None)}
+        for spec in self._topology.hosts:
+            if spec.name != _BASTION:
+                hosts[spec.name] = self._host(spec, hosts[_BASTION])
+        return {spec.name: hosts[spec.name] for spec in self._topology.hosts}
+
+    def _host(self, spec: topology.Host, bastion: Host | None) -> Host:
+        network = self._networks[spec.network]
+        args = HostArgs(
+            settings=self._settings,
+            host=spec,
+            network_id=network.network_id,
+            subnet_id=network.subnets[spec.subnet],
+            key_pair=self._key_pair(spec.cloud, spec.region),
+            operators_key=self._operators,
+            bastion=None if spec.public or bastion is None else bastion.door,
+        )
+        return Host(spec.name, args, self._in(spec.cloud, spec.region))
+
+    def _publish_names(self) -> None:
+        cloud = catalogue.CLOUD_OF_DNS[self._settings.dns.provider]
+        # Zones have no region; any that the stack uses at that cloud will do.
+        used = [region for known, region in self._regions if known == cloud]
+        region = used[0] if used else sorted(catalogue.OFFERS[cloud].zones)[0]
+        args = RecordsArgs(
+            records=self._topology.records,
+            dns=self._settings.dns,
+            addresses={name: host.address for name, host in self._hosts.items()},
+        )
+        Records("names", args, self._in(cloud, region))
+
+    def _make_relay(self, name: str) -> None:
+        args = RelayArgs(
+            settings=self._settings,
+            topology=self._topology,
+            host=self._hosts[name],
+            authority=self._authority,
+            store=self._stores[name],
+        )
+        Relay(name, args)
+
+    def _make_control_plane(self, program: Path) -> Registry:
+        home = self._stores[_BASTION]
+        voters = {spec.name: self._hosts[spec.name] for spec in self._topology.voters}
+        database = Database(
+            "database",
+            DatabaseArgs(
+                settings=self._settings,
+                topology=self._topology,
+                hosts=voters,
+                authority=self._authority,
+                store=home,
+            ),
+        )
+        pair = {spec.name: self._hosts[spec.name] for spec in self._topology.having("control")}
+        headscale = HeadscalePair(
+            "headscale",
+            HeadscalePairArgs(
+                settings=self._settings,
+                topology=self._topology,
+                hosts=pair,
+                authority=self._authority,
+                database=database,
+                store=home,
+            ),
+        )
+        return Registry("registry", RegistryArgs(headscale=headscale, policy=program / "policy"))

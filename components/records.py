@@ -1,0 +1,47 @@
+"""The public names of the mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+
+from components import clouds
+from mesh import catalogue, topology
+from mesh.settings import Dns
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordsArgs:
+    """The names to publish, and the public address of each host they lead to."""
+
+    records: tuple[topology.Record, ...]
+    dns: Dns
+    addresses: Mapping[str, pulumi.Input[str]]
+
+
+class Records(pulumi.ComponentResource):
+    """A records in an existing zone, at whichever service holds it.
+
+    Produces: the full names by label.
+    """
+
+    names: dict[str, str]
+
+    def __init__(
+        self, name: str, args: RecordsArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("mesh:records:Records", name, None, opts)
+        cloud = clouds.of(catalogue.CLOUD_OF_DNS[args.dns.provider])
+        for record in args.records:
+            cloud.record(
+                record.label,
+                args.dns.zone,
+                record.label,
+                [args.addresses[host] for host in record.hosts],
+                args.dns.ttl,
+                pulumi.ResourceOptions(parent=self),
+            )
+        self.names = {r.label: f"{r.label}.{args.dns.zone}" for r in args.records}
+        self.register_outputs({"names": self.names})

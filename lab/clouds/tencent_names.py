@@ -1,0 +1,67 @@
+"""The words of the Tencent Cloud tables: type tokens, regions and zones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from lab.clouds import network
+from lab.store import Store
+
+# Region → how many zones, numbered from 1.
+_ZONE_COUNTS: Final = {
+    "ap-bangkok": 2,
+    "ap-beijing": 8,
+    "ap-chengdu": 2,
+    "ap-chongqing": 1,
+    "ap-guangzhou": 7,
+    "ap-hongkong": 3,
+    "ap-jakarta": 2,
+    "ap-nanjing": 3,
+    "ap-seoul": 2,
+    "ap-shanghai": 8,
+    "ap-singapore": 4,
+    "ap-tokyo": 2,
+    "eu-frankfurt": 2,
+    "na-ashburn": 2,
+    "na-siliconvalley": 2,
+    "sa-saopaulo": 1,
+}
+ZONES: Final = {
+    region: tuple(f"{region}-{number}" for number in range(1, count + 1))
+    for region, count in _ZONE_COUNTS.items()
+}
+# From 198.18.0.0/15 (RFC 2544), so that no lab address is anyone's.
+FIRST_PUBLIC: Final = "198.18.3.1"
+RESERVED: Final = network.ends(2, 1)  # network, gateway; broadcast
+
+VPC: Final = "tencentcloud:Vpc/instance:Instance"
+SUBNET: Final = "tencentcloud:Subnet/instance:Instance"
+NAT: Final = "tencentcloud:Nat/gateway:Gateway"
+ROUTE_TABLE: Final = "tencentcloud:Route/table:Table"
+EIP: Final = "tencentcloud:Eip/instance:Instance"
+ASSOCIATION: Final = "tencentcloud:Eip/association:Association"
+GROUP: Final = "tencentcloud:Security/group:Group"
+RULE_SET: Final = "tencentcloud:Security/groupRuleSet:GroupRuleSet"
+KEY_PAIR: Final = "tencentcloud:Key/pair:Pair"
+INSTANCE: Final = "tencentcloud:Instance/instance:Instance"
+DISK: Final = "tencentcloud:Cbs/storage:Storage"
+RECORD: Final = "tencentcloud:Dnspod/record:Record"
+BUCKET: Final = "tencentcloud:Cos/bucket:Bucket"
+ROUTE_TABLES: Final = (ROUTE_TABLE, f"{VPC}#defaultRouteTableId")
+
+
+def get_zones(store: Store, region: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
+    """availability.getZonesByProduct: every zone of the region sells every product."""
+    zones = [
+        {"id": zone, "name": zone, "description": zone, "state": "AVAILABLE"}
+        for zone in ZONES[region]
+    ]
+    return {"id": region, "zones": zones}
+
+
+def get_info(store: Store, region: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
+    """user.getInfo: the lab's one account. Its appId ends every bucket's name."""
+    account = "100000000001"
+    identity = {"id": account, "uin": account, "ownerUin": account}
+    return {**identity, "appId": "1250000000", "name": "lab"}

@@ -1,0 +1,30 @@
+"""Run one service: python -m lab.world.services NAME STATE."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from lab.world import services
+from lab.world.services import acme, mirror, nameserver, objectstore
+from lab.world.state import State
+
+MAIN = {
+    "nameserver": nameserver.serve,
+    "mirror": mirror.serve,
+    "objectstore": objectstore.serve,
+    "acme": acme.serve,
+}
+
+
+def main(name: str, folder: str) -> None:
+    """Serve until killed."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    state = State(Path(folder))
+    MAIN[name](state, services.ready_file(state, name).touch)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

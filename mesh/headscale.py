@@ -1,0 +1,123 @@
+"""Headscale's configuration and DERP map, the same on both control hosts."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import yaml
+
+from mesh.settings import MESH_V4, MESH_V6, MagicDns, Settings
+from mesh.topology import Topology
+
+PORT: Final = 8080
+DERP_MAP: Final = "/etc/headscale/derp.yaml"
+NOISE_KEY: Final = "/etc/headscale/noise.key"
+CERTIFICATE: Final = "/etc/mesh/tls/headscale.crt"
+KEY: Final = "/etc/mesh/tls/headscale.key"
+SOCKET: Final = "/run/headscale/headscale.sock"
+
+_HEADER: Final = "# Written by mesh; changes here are lost.\n"
+
+
+def configuration(settings: Settings, topology: Topology, database_host: str, password: str) -> str:
+    """/etc/headscale/config.yaml for Headscale 0.29, which ignores keys that it does not know.
+
+    `database_host` is a name in the database's certificate. The text holds the password.
+    """
+    tree = {
+        "server_url": f"https://{settings.server_name}",
+        # TLS here too: the other host's proxy connects across zones.
+        "listen_addr": f"0.0.0.0:{PORT}",
+        "tls_cert_path": CERTIFICATE,
+        "tls_key_path": KEY,
+        "trusted_proxies": [f"{host.address}/32" for host in topology.having("control")],
+        "metrics_listen_addr": "127.0.0.1:9090",
+        "grpc_listen_addr": "127.0.0.1:50443",
+        "grpc_allow_insecure": False,
+        "unix_socket": SOCKET,
+        "unix_socket_permission": "0770",
+        "noise": {"private_key_path": NOISE_KEY},
+        "prefixes": {"v4": str(MESH_V4), "v6": str(MESH_V6), "allocation": "sequential"},
+        "derp": _derp(),
+        "disable_check_updates": True,
+        "node": {"expiry": "0", "ephemeral": {"inactivity_timeout": "30m"}},
+        "database": _database(database_host, password),
+        # The proxies ask for /version every 500 ms, and "info" logs each time.
+        "log": {"format": "text", "level": "warn"},
+        "policy": {"mode": "database"},
+        "dns": _dns(settings.magic_dns),
+        "logtail": {"enabled": False},
+    }
+    return _HEADER + yaml.safe_dump(tree, sort_keys=False)
+
+
+def derp_map(settings: Settings) -> str:
+    """The DERP map: one region for each relay, and no others. Its keys are lower-case, as
+    Headscale reads them."""
+    regions = {
+        relay.region_id: {
+            "regionid": relay.region_id,
+            "regioncode": relay.code,
+            "regionname": relay.name,
+            "nodes": [
+                {
+                    "name": f"{relay.region_id}a",
+                    "regionid": relay.region_id,
+                    "hostname": f"derp-{relay.code}.{settings.dns.zone}",
+                    "stunport": 3478,
+                    "derpport": 443,
+                    "canport80": True,
+                }
+            ],
+        }
+        for relay in settings.relays
+    }
+    return _HEADER + yaml.safe_dump({"regions": regions}, sort_keys=False)
+
+
+def _derp() -> dict[str, Any]:
+    return {
+        "server": {"enabled": False},
+        "urls": [],
+        "paths": [DERP_MAP],
+        # A changed map reaches clients without a restart.
+        "auto_update_enabled": True,
+        "update_frequency": "1m",
+    }
+
+
+def _database(host: str, password: str) -> dict[str, Any]:
+    return {
+        "type": "postgres",
+        "postgres": {
+            "host": host,
+            "port": 5432,
+            "name": "headscale",
+            "user": "headscale",
+            "pass": password,
+            "ssl": "verify-full",
+            "max_open_conns": 100,
+            "max_idle_conns": 10,
+            "conn_max_idle_time_secs": 3600,
+        },
+    }
+
+
+def _dns(dns: MagicDns) -> dict[str, Any]:
+    return {
+        "magic_dns": True,
+        "base_domain": dns.base_domain,
+        "override_local_dns": True,
+        "nameservers": {
+            "global": [str(address) for address in dns.nameservers],
+            "split": {
+                domain: [str(address) for address in addresses]
+                for domain, addresses in dns.split.items()
+            },
+        },
+        "search_domains": list(dns.search_domains),
+        "extra_records": [
+            {"name": name, "type": "A", "value": str(address)}
+            for name, address in dns.extra_records.items()
+        ],
+    }

@@ -1,0 +1,147 @@
+"""A control host: the public entry, the way to the database, and Headscale on one of the two."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mesh import headscale, secrets, templates
+from mesh.bundle import Bundle, Check, Directory, File, Unit, User
+from mesh.roles import parts
+from mesh.settings import Settings, Size
+from mesh.topology import Host, Topology
+
+_CONFIG: Final = "/etc/headscale/config.yaml"
+_ENTRY_PEM: Final = f"{parts.TLS}/entry.pem"
+_REGISTRY: Final = "/usr/local/sbin/mesh-registry"
+
+
+def bundle(
+    settings: Settings,
+    topology: Topology,
+    host: Host,
+    headscale_password: str,
+    noise_key: str,
+    certificate: secrets.Certificate,
+    entry_certificate: secrets.Certificate,
+    artifacts: parts.Sources,
+) -> Bundle:
+    """Everything that hs-1 or hs-2 runs.
+
+    `certificate` is the host's own, `entry_certificate` that of the public name. `noise_key` is
+    "privkey:" and 64 hexadecimal digits, the same on both hosts. The database must be up.
+    """
+    return parts.join(
+        parts.tls_directory(certificate.ca),
+        parts.trust(entry_certificate.ca),
+        Bundle(files=(parts.hosts_file(topology, f"127.0.0.1 {parts.POSTGRES_NAME}"),)),
+        _proxy("postgres", databases=topology.having("database")),
+        _headscale(settings, topology, host, headscale_password, noise_key, certificate, artifacts),
+        _entry(settings, topology, entry_certificate),
+        Bundle(checks=_checks(settings, host)),
+    )
+
+
+def _proxy(name: str, /, *reload_on: str, **values: object) -> Bundle:
+    """One of the two HAProxy instances; a changed configuration cuts no connection."""
+    config, unit = f"/etc/haproxy/{name}.cfg", f"haproxy-{name}.service"
+    return Bundle(
+        files=(
+            File(path=config, content=templates.render("control", config, **values)),
+            parts.unit_file("control", unit),
+        ),
+        units=(
+            Unit(
+                name=unit,
+                restart_on=(parts.unit_path(unit),),
+                reload_on=(config, parts.CA, *reload_on),
+            ),
+        ),
+    )
+
+
+def connections(size: Size) -> int:
+    """How many clients the entry serves at once: 2000 for each GiB, at some 60 KiB each. Every
+    one takes two file descriptors of the unit's 65536."""
+    return min(2000 * size.memory_gib, 30000)
+
+
+def _entry(settings: Settings, topology: Topology, certificate: secrets.Certificate) -> Bundle:
+    pem = File(
+        path=_ENTRY_PEM,
+        content=certificate.certificate.rstrip("\n") + "\n" + certificate.key,
+        mode="0640",
+        group="haproxy",
+    )
+    proxy = _proxy(
+        "entry",
+        _ENTRY_PEM,
+        server_name=settings.server_name,
+        connections=connections(settings.control.headscale),
+        controls=topology.having("control"),
+    )
+    return parts.join(Bundle(files=(pem,)), proxy)
+
+
+def _headscale(
+    settings: Settings,
+    topology: Topology,
+    host: Host,
+    password: str,
+    noise_key: str,
+    certificate: secrets.Certificate,
+    artifacts: parts.Sources,
+) -> Bundle:
+    program = parts.program("headscale", artifacts)
+    config = headscale.configuration(settings, topology, parts.POSTGRES_NAME, password)
+    files = (
+        *parts.key_pair("headscale", "headscale", certificate),
+        File(path=_CONFIG, content=config, mode="0640", group="headscale"),
+        File(path=headscale.NOISE_KEY, content=noise_key, mode="0640", group="headscale"),
+        parts.unit_file("control", "headscale.service"),
+    )
+    return Bundle(
+        users=(User(name="headscale", home="/var/lib/headscale"),),
+        directories=(
+            Directory(path="/etc/headscale", mode="0750", group="headscale"),
+            Directory(path="/var/lib/mesh", mode="0700"),
+        ),
+        artifacts=(program,),
+        files=(
+            *files,
+            # Read again every minute: a changed map needs no restart.
+            File(path=headscale.DERP_MAP, content=headscale.derp_map(settings)),
+            File(path=_REGISTRY, content=templates.text("control", _REGISTRY), mode="0755"),
+        ),
+        units=(
+            Unit(
+                name="headscale.service",
+                # The one switch: two live servers on one database corrupt each other.
+                running=host.name == settings.control.active,
+                restart_on=(program.path, parts.CA, *(file.path for file in files)),
+            ),
+        ),
+    )
+
+
+def _checks(settings: Settings, host: Host) -> tuple[Check, ...]:
+    curl = ("/usr/bin/curl", "--silent", "--show-error", "--fail", "--max-time", "5")
+    redirects = Check(
+        what=f"the entry proxy of {host.name} redirects to HTTPS",
+        command=(*curl, "--output", "/dev/null", "http://127.0.0.1/"),
+        within_seconds=30,
+        unit="haproxy-entry.service",
+    )
+    if host.name != settings.control.active:
+        return (redirects,)
+    serves = Check(
+        what=f"Headscale answers through the entry of {host.name}, with its database",
+        command=(
+            *curl,
+            "--resolve",
+            f"{settings.server_name}:443:127.0.0.1",
+            f"https://{settings.server_name}/health",
+        ),
+        within_seconds=120,  # the first start creates the tables
+        unit="headscale.service",
+    )
+    return (redirects, serves)

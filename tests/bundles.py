@@ -1,0 +1,92 @@
+"""The role bundles of a stack's hosts, made with secrets that a test can recognise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mesh import secrets
+from mesh.bundle import Bundle, File
+from mesh.roles import control, database, ops, relay
+from mesh.topology import Host
+from tests import stacks
+
+PASSWORDS: Final = secrets.DatabasePasswords(
+    superuser="SuperuserPasswordOf32Characters0",
+    replication="ReplicationPasswordOf32Chars0000",
+    rewind="RewindPasswordOf32Characters0000",
+    headscale="HeadscalePasswordOf32Characters0",
+)
+NOISE_KEY: Final = "privkey:" + "0123456789abcdef" * 4
+PROGRAMS: Final = ("derper", "etcd", "etcdctl", "headscale", "patroni")
+ARTIFACTS: Final = {
+    name: secrets.ArtifactSource(url=f"https://store.example.com/{name}", sha256="0" * 64)
+    for name in PROGRAMS
+}
+
+
+def certificate(name: str) -> secrets.Certificate:
+    """A certificate that only looks like one."""
+    return secrets.Certificate(
+        ca="CERTIFICATE OF THE AUTHORITY\n",
+        certificate=f"CERTIFICATE OF {name}\n",
+        key=f"KEY OF {name}\n",
+    )
+
+
+def build(stack: str, name: str, changes: Mapping[str, Any] | None = None) -> Bundle:
+    """The bundle of the host of that name."""
+    host = stacks.build(stack, changes).host(name)
+    return _BUILDERS[host.role](stack, host, changes)
+
+
+def _control(stack: str, host: Host, changes: Mapping[str, Any] | None) -> Bundle:
+    return control.bundle(
+        stacks.load(stack, changes),
+        stacks.build(stack, changes),
+        host,
+        PASSWORDS.headscale,
+        NOISE_KEY,
+        certificate(host.name),
+        certificate("the entry"),
+        ARTIFACTS,
+    )
+
+
+def _database(stack: str, host: Host, changes: Mapping[str, Any] | None) -> Bundle:
+    return database.bundle(
+        stacks.load(stack, changes),
+        stacks.build(stack, changes),
+        host,
+        PASSWORDS,
+        certificate(host.name),
+        ARTIFACTS,
+    )
+
+
+def _ops(stack: str, host: Host, changes: Mapping[str, Any] | None) -> Bundle:
+    return ops.bundle(
+        stacks.load(stack, changes),
+        stacks.build(stack, changes),
+        host,
+        certificate(host.name),
+        ARTIFACTS,
+    )
+
+
+def _relay(stack: str, host: Host, changes: Mapping[str, Any] | None) -> Bundle:
+    return relay.bundle(
+        stacks.load(stack, changes),
+        stacks.build(stack, changes),
+        host,
+        certificate(host.name),
+        ARTIFACTS,
+    )
+
+
+_BUILDERS: Final = {"control": _control, "database": _database, "ops": _ops, "relay": _relay}
+
+
+def files(bundle: Bundle) -> dict[str, File]:
+    """The bundle's files by path."""
+    return {file.path: file for file in bundle.files}

@@ -1,0 +1,84 @@
+"""Covers Headscale's configuration and DERP map as functions of the settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from mesh import headscale
+from tests import bundles, stacks
+
+
+def configuration() -> Any:
+    text = headscale.configuration(
+        stacks.load("prod"), stacks.build("prod"), "postgres.mesh.internal", "secret"
+    )
+    return yaml.safe_load(text)
+
+
+def test_the_server_is_reached_by_its_public_name() -> None:
+    assert configuration()["server_url"] == "https://hs.ops.company.com"
+
+
+def test_the_database_is_reached_by_a_name_in_its_certificate() -> None:
+    postgres = configuration()["database"]["postgres"]
+
+    assert postgres["host"] == "postgres.mesh.internal"
+    assert postgres["ssl"] == "verify-full", "true would fall back to clear text"
+
+
+def test_only_the_two_proxies_may_say_where_a_client_is() -> None:
+    assert configuration()["trusted_proxies"] == ["10.10.0.10/32", "10.10.2.10/32"]
+
+
+def test_metrics_and_remote_control_stay_on_the_host() -> None:
+    config = configuration()
+
+    assert config["metrics_listen_addr"].startswith("127.0.0.1:")
+    assert config["grpc_listen_addr"].startswith("127.0.0.1:")
+
+
+def test_split_dns_uses_the_key_that_headscale_reads() -> None:
+    nameservers = configuration()["dns"]["nameservers"]
+
+    assert nameservers["split"] == {"internal.company.com": ["10.0.0.1"]}
+    assert "restricted" not in nameservers, "Headscale ignores it silently"
+
+
+def test_nothing_that_headscale_no_longer_knows_is_written() -> None:
+    config = configuration()
+
+    gone = {"private_key_path", "node_update_check_interval", "ephemeral_node_inactivity_timeout"}
+    assert not gone & config.keys()
+    assert config["node"]["ephemeral"]["inactivity_timeout"] == "30m"
+
+
+def test_clients_use_our_relays_only() -> None:
+    config = configuration()["derp"]
+
+    assert config["urls"] == []
+    assert config["paths"] == ["/etc/headscale/derp.yaml"]
+    assert config["server"]["enabled"] is False
+
+
+def test_the_derp_map_has_one_region_for_each_relay_in_lower_case_keys() -> None:
+    text = headscale.derp_map(stacks.load("prod"))
+
+    regions = yaml.safe_load(text)["regions"]
+    names = {code: region["nodes"][0]["hostname"] for code, region in regions.items()}
+    assert names == {
+        900: "derp-bj.ops.company.com",
+        901: "derp-sh.ops.company.com",
+        902: "derp-hk.ops.company.com",
+        903: "derp-sg.ops.company.com",
+    }
+    keys = {key for region in regions.values() for key in (*region, *region["nodes"][0])}
+    assert all(key == key.lower() for key in keys), "other keys give an empty map"
+
+
+def test_the_password_is_in_no_other_file_than_the_configuration() -> None:
+    built = bundles.build("prod", "hs-1")
+
+    holders = [f.path for f in built.files if bundles.PASSWORDS.headscale in f.content]
+    assert holders == ["/etc/headscale/config.yaml"]

@@ -1,0 +1,200 @@
+"""Covers what each role's bundle promises; the whole files are in tests/render/test_roles.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mesh import registry
+from mesh.roles import control, postgres
+from mesh.settings import Size
+from tests import bundles, stacks
+
+HOSTS = ("hs-1", "hs-2", "pg-1", "pg-2", "ops-1", "derp-sh")
+SECRETS = (
+    *("SuperuserPassword", "ReplicationPassword", "RewindPassword", "HeadscalePassword"),
+    *("privkey:", "KEY OF"),
+)
+
+
+def config(name: str, path: str, changes: dict[str, Any] | None = None) -> Any:
+    return yaml.safe_load(bundles.files(bundles.build("prod", name, changes))[path].content)
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_only_its_owner_reads_a_file_with_a_secret(name: str) -> None:
+    for file in bundles.build("prod", name).files:
+        if any(secret in file.content for secret in SECRETS):
+            assert file.mode in ("0600", "0640"), f"{file.path} would be readable by everyone"
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_no_secret_is_in_a_unit_a_command_or_an_address(name: str) -> None:
+    built = bundles.build("prod", name)
+
+    seen = [file.content for file in built.files if file.path.endswith(".service")]
+    seen += [word for check in built.checks for word in check.command]
+    seen += [artifact.url for artifact in built.artifacts]
+    assert not [text for text in seen for secret in SECRETS if secret in text]
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_what_restarts_a_unit_is_part_of_the_bundle(name: str) -> None:
+    built = bundles.build("prod", name)
+
+    known = {file.path for file in built.files} | {artifact.path for artifact in built.artifacts}
+    for unit in built.units:
+        missing = {*unit.restart_on, *unit.reload_on} - known
+        assert not missing, f"{unit.name} waits for files that never come"
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_every_check_shows_the_journal_of_a_unit_of_the_bundle(name: str) -> None:
+    built = bundles.build("prod", name)
+
+    assert built.checks
+    assert {check.unit for check in built.checks} <= {unit.name for unit in built.units}
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_the_same_input_gives_the_same_bundle(name: str) -> None:
+    assert bundles.build("prod", name).to_json() == bundles.build("prod", name).to_json()
+
+
+@pytest.mark.parametrize("active", ["hs-1", "hs-2"])
+def test_headscale_runs_on_the_active_host_only(active: str) -> None:
+    running = {
+        name: unit.running
+        for name in ("hs-1", "hs-2")
+        for unit in bundles.build("prod", name, {"control.active": active}).units
+        if unit.name == "headscale.service"
+    }
+
+    assert running == {"hs-1": active == "hs-1", "hs-2": active == "hs-2"}
+
+
+def test_both_control_hosts_have_the_same_headscale_configuration() -> None:
+    first, second = (bundles.files(bundles.build("prod", name)) for name in ("hs-1", "hs-2"))
+
+    for path in ("/etc/headscale/config.yaml", "/etc/headscale/derp.yaml"):
+        assert first[path] == second[path], "a fail-over must not change what clients see"
+
+
+def test_etcd_members_agree_on_the_three_voters_and_vote_before_they_depose() -> None:
+    members = [config(name, "/etc/etcd/etcd.yml") for name in ("pg-1", "pg-2", "ops-1")]
+
+    assert len({member["initial-cluster"] for member in members}) == 1
+    assert len(members[0]["initial-cluster"].split(",")) == 3
+    assert all(member["pre-vote"] for member in members)
+    for side in ("client-transport-security", "peer-transport-security"):
+        assert all(member[side]["client-cert-auth"] for member in members)
+
+
+def test_postgres_takes_nobody_without_tls_but_local_peers() -> None:
+    rules = config("pg-1", "/etc/patroni/patroni.yml")["postgresql"]["pg_hba"]
+
+    assert [rule for rule in rules if not rule.startswith("hostssl ")] == ["local all all peer"]
+    assert all(rule.endswith("/32 scram-sha-256") for rule in rules[1:])
+
+
+def test_patroni_checks_certificates_everywhere() -> None:
+    patroni = config("pg-1", "/etc/patroni/patroni.yml")
+
+    users = patroni["postgresql"]["authentication"].values()
+    assert {user["sslmode"] for user in users} == {"verify-full"}
+    assert patroni["etcd3"]["protocol"] == "https"
+    assert patroni["restapi"]["verify_client"] == "optional"
+
+
+@pytest.mark.parametrize(("recovery", "timing"), [("fast", (20, 5, 5)), ("normal", (30, 10, 10))])
+def test_recovery_sets_the_timing_of_fail_over(recovery: str, timing: tuple[int, ...]) -> None:
+    dynamic = config("pg-1", "/etc/patroni/dynamic.yml", {"recovery": recovery})
+
+    assert (dynamic["ttl"], dynamic["loop_wait"], dynamic["retry_timeout"]) == timing
+    assert dynamic["ttl"] >= dynamic["loop_wait"] + 2 * dynamic["retry_timeout"]
+
+
+def test_the_first_start_and_later_changes_use_the_same_shared_settings() -> None:
+    patroni = config("pg-1", "/etc/patroni/patroni.yml")
+
+    assert patroni["bootstrap"]["dcs"] == config("pg-1", "/etc/patroni/dynamic.yml")
+
+
+def test_postgres_gets_the_plans_memory_on_the_plans_host() -> None:
+    memory = postgres.memory(Size(cpus=4, memory_gib=16, disk_gib=50, data_gib=500))
+
+    assert memory["shared_buffers"] == "4096MB"
+    assert memory["effective_cache_size"] == "12288MB"
+    assert memory["maintenance_work_mem"] == "1024MB"
+    assert memory["work_mem"] == "10MB"
+    assert memory["max_wal_size"] == "4096MB"
+
+
+def test_postgres_fits_a_host_of_one_gibibyte() -> None:
+    memory = postgres.memory(Size(cpus=1, memory_gib=1, disk_gib=20, data_gib=20))
+
+    assert memory["shared_buffers"] == "256MB"
+    assert memory["work_mem"] == "1MB"
+    assert memory["min_wal_size"] == "64MB", "PostgreSQL wants two segments of 16 MB at least"
+
+
+def test_ubuntu_has_its_own_postgres() -> None:
+    patroni = config("pg-1", "/etc/patroni/patroni.yml", {"os": "ubuntu-22.04"})
+
+    assert patroni["postgresql"]["bin_dir"] == "/usr/lib/postgresql/14/bin"
+    assert patroni["postgresql"]["data_dir"] == "/var/lib/postgresql/14/mesh"
+
+
+@pytest.mark.parametrize(("memory", "clients"), [(1, 2000), (8, 16000), (64, 30000)])
+def test_the_entry_serves_what_its_memory_carries(memory: int, clients: int) -> None:
+    size = Size(cpus=1, memory_gib=memory, disk_gib=20, data_gib=None)
+
+    assert control.connections(size) == clients
+    assert clients * 2 < 65536, "each client takes two file descriptors"
+
+
+def test_the_committed_registry_is_sound_and_stable() -> None:
+    folder = stacks.REPOSITORY / "policy"
+
+    loaded = registry.load(folder)
+
+    assert loaded.to_json() == registry.load(folder).to_json()
+    assert {"prod-servers", "operator-device"} <= {key.name for key in loaded.keys}
+    assert json.loads(loaded.to_json())["policy"] == loaded.policy
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("keys.yaml", "tag:web", "tag:wep", "keys[0].tags: 'tag:wep' is not in tagOwners"),
+        ("keys.yaml", "user: zhangsan", "user: nobody", "keys[1].user: 'nobody' is not in"),
+        ("keys.yaml", "2160", "0", "keys[0].expiration_hours: 0 is not allowed"),
+        ("keys.yaml", "reusable: true", "reuseable: true", "keys[0].reuseable: no such key"),
+        ("users.yaml", "name: lisi", "name: lisa", "groups.group:ops-admin: 'lisi@' is not in"),
+        ("users.yaml", "name: staging", "name: prod", "users[2].name: 'prod' is taken"),
+        ("policy.hujson", '"groups": {', '"groups": [', "policy.hujson: not HuJSON"),
+    ],
+)
+def test_a_bad_registry_is_refused_by_name(
+    tmp_path: Path, file: str, old: str, new: str, message: str
+) -> None:
+    for source in (stacks.REPOSITORY / "policy").iterdir():
+        text = source.read_text()
+        (tmp_path / source.name).write_text(
+            text.replace(old, new, 1) if source.name == file else text
+        )
+
+    with pytest.raises(registry.RegistryError) as caught:
+        registry.load(tmp_path)
+
+    assert message in str(caught.value)
+
+
+def test_hujson_keeps_what_looks_like_a_comment_inside_a_string() -> None:
+    text = '{"a": "http://x/*y*/", /* gone, */ "b": [1, 2,], // gone\n}'
+
+    assert registry.hujson(text) == {"a": "http://x/*y*/", "b": [1, 2]}
