@@ -1,14 +1,12 @@
 """The mesh: settings → topology → components → exports; nothing else."""
 
-from pathlib import Path
-
 import pulumi
 
 from components import configuration
 from components.installation import Installation
 
 settings = configuration.load()
-mesh = Installation(settings, program=Path(__file__).parent)
+mesh = Installation(settings)
 
 pulumi.export("server_url", f"https://{settings.server_name}")
 pulumi.export("active", settings.control.active)

@@ -24,12 +24,15 @@ from mesh.catalogue import Cloud
 from mesh.settings import Settings
 
 _BASTION = "ops-1"  # the way to hosts without a public address
+# Pulumi runs a program in its own folder; absolute paths would differ between checkouts.
+_MANIFEST = Path("dist/manifest.json")
+_POLICY = Path("policy")
 
 
 class Installation:
     """Networks → hosts → database → Headscale → registry, with relays and names beside them."""
 
-    def __init__(self, settings: Settings, program: Path) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._topology = topology.build(settings)
         self._regions: dict[tuple[Cloud, str], pulumi.ProviderResource] = {}
@@ -37,12 +40,12 @@ class Installation:
         self._operators = tls.PrivateKey("operators", algorithm="ED25519")
         self._authority = Authority("mesh")
         self._networks = {spec.name: self._network(spec) for spec in self._topology.networks}
-        self._stores = self._make_stores(program)
+        self._stores = self._make_stores()
         self._hosts = self._make_hosts()
         self._publish_names()
         for spec in self._topology.having("relay"):
             self._make_relay(spec.name)
-        self._registry = self._make_control_plane(program)
+        self._registry = self._make_control_plane()
 
     @property
     def host_table(self) -> dict[str, dict[str, Any]]:
@@ -99,9 +102,9 @@ class Installation:
             )
         return self._key_pairs[place]
 
-    def _make_stores(self, program: Path) -> dict[str, ArtifactStore]:
+    def _make_stores(self) -> dict[str, ArtifactStore]:
         """The store of each host, by the host's name."""
-        built = artifacts.load(program / "dist" / "manifest.json")
+        built = artifacts.load(_MANIFEST)
         stores: dict[str, ArtifactStore] = {}
         for plan in artifacts.stores(self._topology):
             args = ArtifactStoreArgs(
@@ -157,7 +160,7 @@ class Installation:
         )
         Relay(name, args)
 
-    def _make_control_plane(self, program: Path) -> Registry:
+    def _make_control_plane(self) -> Registry:
         home = self._stores[_BASTION]
         voters = {spec.name: self._hosts[spec.name] for spec in self._topology.voters}
         database = Database(
@@ -182,4 +185,4 @@ class Installation:
                 store=home,
             ),
         )
-        return Registry("registry", RegistryArgs(headscale=headscale, policy=program / "policy"))
+        return Registry("registry", RegistryArgs(headscale=headscale, policy=_POLICY))

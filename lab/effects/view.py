@@ -56,14 +56,17 @@ class Types:
 
 
 def content_of(resource: Resource) -> bytes:
-    """What a bucket object holds. Paths are relative to the program, as the clouds' own
-    providers take them.
+    """What a bucket object holds; CloudError when its file cannot be read. Paths are relative to
+    the program, as the clouds' own providers take them.
     """
     given = resource.inputs
-    if isinstance(given.get("source"), Asset):
-        return _asset(given["source"])
-    if given.get("source"):
-        return Path(given["source"]).read_bytes()
+    try:
+        if isinstance(given.get("source"), Asset):
+            return _asset(given["source"])
+        if given.get("source"):
+            return Path(given["source"]).read_bytes()
+    except OSError as error:
+        raise CloudError("NoSuchFile", str(error), "source", exists=False) from error
     if given.get("contentBase64"):
         return base64.b64decode(given["contentBase64"])
     return str(given.get("content") or "").encode()
@@ -72,7 +75,8 @@ def content_of(resource: Resource) -> bytes:
 def _asset(source: Asset) -> bytes:
     data = source.read()
     if source.hash and hashlib.sha256(data).hexdigest() != source.hash:
-        raise CloudError("BadDigest", f"{source.path} has changed since it was read", "source")
+        text = f"{source.path} has changed since it was read"
+        raise CloudError("BadDigest", text, "source", exists=False)
     return data
 
 
@@ -89,7 +93,7 @@ def visible(resource: Resource, key: str) -> str:
     value = resource.outputs.get(key)
     if isinstance(value, Hidden):
         text = f"{key} of {resource.name} is secret, and the lab does not keep secrets"
-        raise CloudError("LabSecret", text, key)
+        raise CloudError("LabSecret", text, key, exists=False)
     return str(value or "")
 
 
@@ -101,7 +105,7 @@ def peer(rule: str, group: Any, *ranges: Any) -> str:
         if found:
             return str(found)
     text = f"the lab knows rules by address range and by group only, not that of {rule}"
-    raise CloudError("LabUnsupported", text)
+    raise CloudError("LabUnsupported", text, exists=False)
 
 
 def host_name(*candidates: Any) -> str:
@@ -109,7 +113,7 @@ def host_name(*candidates: Any) -> str:
     for candidate in candidates:
         label = re.sub(r"[^a-z0-9-]+", "-", str(candidate or "").lower()).strip("-")
         if label:
-            return label[:40]  # it becomes part of namespace and machine names
+            return label[:34]  # of 40; a suffix may have to tell it from another
     return "host"
 
 

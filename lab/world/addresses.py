@@ -10,7 +10,6 @@ import hashlib
 import ipaddress
 from typing import Final
 
-SERVICES: Final = ipaddress.ip_network("198.18.255.0/24")
 NAMESERVER: Final = "198.18.255.53"
 MIRROR: Final = "198.18.255.80"
 OBJECTS: Final = "198.18.255.90"
