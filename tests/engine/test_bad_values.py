@@ -10,23 +10,13 @@ import yaml
 from lab.engine import Engine
 from tests import stacks
 from tests.bad_values import BAD_VALUES, BadValue
-
-PROGRAM = ("Pulumi.yaml", "__main__.py", "components", "mesh", "cloud-init", "roles", "policy",
-           "dist", ".venv")  # fmt: skip
+from tests.engine.program import engine_of
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """The program as it is, with stack files of the test's own."""
-    folder = tmp_path_factory.mktemp("bad-values")
-    program = folder / "program"
-    (program / "stacks").mkdir(parents=True)
-    for name in PROGRAM:
-        (program / name).symlink_to(stacks.REPOSITORY / name)
-    _write(program, {})
-    engine = Engine(folder / "state", program)
-    engine.ensure_stack("prod")
-    return engine
+    return engine_of(tmp_path_factory.mktemp("bad-values"), {})
 
 
 def _write(program: Path, changes: dict[str, object]) -> None:

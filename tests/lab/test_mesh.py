@@ -1,0 +1,202 @@
+"""Covers the booted mesh of stack lab: it serves, it is stable, and it keeps its secrets.
+
+One `pulumi up` for all of these tests; when they are done, stopping it must leave nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+
+from drills import two_clients
+from drills.client import Client
+from lab.engine import Engine
+from lab.world.host import Host
+from lab.world.model import Cut
+from lab.world.world import World
+from tests import stacks
+
+SECRET_SIGNATURE: Final = "4dabf18193072939515e22adb298388d"  # marks a secret in Pulumi's state
+EXPOSED_LIMIT: Final = 2.0  # of systemd-analyze's exposure, 0 to 10
+UNITS: Final = {
+    "control": ("haproxy-entry", "haproxy-postgres", "headscale", "mesh-trust"),
+    "database": ("etcd", "patroni"),
+    "ops": ("etcd",),
+    "relay": ("derper", "mesh-trust"),
+}
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The mesh of stack lab and two clients on it."""
+
+    world: World
+    engine: Engine
+    outputs: dict[str, Any]
+    server: Client
+    device: Client
+
+    def host(self, name: str) -> Host:
+        """A host of the topology by its name there."""
+        return self.world.host(self.outputs["hosts"][name]["instance"])
+
+    @property
+    def hosts(self) -> dict[str, Host]:
+        """Every host of the topology."""
+        return {name: self.host(name) for name in self.outputs["hosts"]}
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    """The mesh, up. Its state is in the test's own folder."""
+    state = tmp_path_factory.mktemp("mesh") / "state"
+    world = two_clients.running_world(state)
+    try:
+        engine = Engine(state, stacks.REPOSITORY)
+        engine.ensure_stack(two_clients.STACK)
+        engine.run("up", "--stack", two_clients.STACK, "--yes", "--skip-preview").check()
+        outputs = engine.stack_outputs(two_clients.STACK, show_secrets=True)
+        server, device = two_clients.join_two(world, outputs)
+        yield Mesh(world, engine, outputs, server, device)
+    finally:
+        world.stop()  # fails when a process, namespace, mount or file is left
+
+
+def test_both_clients_are_online_in_the_list_of_nodes(mesh: Mesh) -> None:
+    active = two_clients.active_host(mesh.world, mesh.outputs)
+
+    listed = json.loads(active.exec(["headscale", "nodes", "list", "-o", "json"]).stdout)
+
+    assert {node["name"]: node.get("online", False) for node in listed} == {
+        two_clients.SERVER: True,
+        two_clients.DEVICE: True,
+    }
+
+
+def test_clients_reach_each_other_directly(mesh: Mesh) -> None:
+    said = mesh.device.ping(mesh.server, ["--c=20", "--until-direct=true"])
+
+    assert "pong" in said
+    assert "DERP" not in said
+
+
+def test_clients_reach_each_other_through_a_relay_when_direct_udp_is_blocked(mesh: Mesh) -> None:
+    ends = (mesh.device.host.name, mesh.server.host.name)
+    mesh.world.cut(Cut(hosts=ends, protocol="udp", except_ports=(3478,)))
+    try:
+        said = two_clients.await_relay(mesh.device, mesh.server)
+    finally:
+        mesh.world.heal(*ends)
+
+    assert "via DERP" in said
+
+
+def test_a_second_up_changes_nothing(mesh: Mesh) -> None:
+    again = mesh.engine.run("up", "--stack", two_clients.STACK, "--yes", "--expect-no-changes")
+
+    assert again.returncode == 0, again.stdout
+
+
+def test_a_refresh_finds_nothing_changed(mesh: Mesh) -> None:
+    found = mesh.engine.run("refresh", "--stack", two_clients.STACK, "--yes", "--expect-no-changes")
+
+    assert found.returncode == 0, found.stdout
+
+
+def test_only_the_active_control_host_runs_headscale(mesh: Mesh) -> None:
+    states = {
+        name: mesh.host(name)
+        .exec(["systemctl", "is-active", "headscale.service"], check=False)
+        .stdout.strip()
+        for name in ("hs-1", "hs-2")
+    }
+
+    assert states == {"hs-1": "active", "hs-2": "inactive"}
+
+
+def test_no_unit_failed_on_any_host(mesh: Mesh) -> None:
+    failed = {
+        name: host.exec(["systemctl", "--failed", "--plain", "--no-legend"]).stdout
+        for name, host in mesh.hosts.items()
+    }
+
+    assert set(failed.values()) == {""}, failed
+
+
+def test_every_unit_of_ours_is_sandboxed(mesh: Mesh) -> None:
+    exposed: dict[str, float] = {}
+    for name, facts in mesh.outputs["hosts"].items():
+        for unit in UNITS[facts["role"]]:
+            said = mesh.host(name).exec(
+                ["systemd-analyze", "security", "--json=short", "--no-pager", f"{unit}.service"]
+            )
+            exposed[f"{name} {unit}"] = _exposure(said.stdout)
+
+    too_open = {unit: level for unit, level in exposed.items() if level > EXPOSED_LIMIT}
+    assert not too_open, f"at most {EXPOSED_LIMIT} of 10 is allowed"
+
+
+def _exposure(table: str) -> float:
+    """systemd-analyze's overall level: the exposures of its checks, over their total weight."""
+    return round(sum(float(row["exposure"] or 0) for row in json.loads(table)), 1)
+
+
+def test_no_secret_is_found_outside_its_place(mesh: Mesh) -> None:
+    secrets = _secrets(mesh)
+    assert len(secrets) > 10, "the search must know what it looks for"
+
+    places = {"plain state": json.dumps(mesh.engine.export(two_clients.STACK))}
+    for name, host in mesh.hosts.items():
+        places |= {f"{name}: {what}": text for what, text in _exposed_texts(host).items()}
+
+    for place, text in places.items():
+        found = [label for label, secret in secrets.items() if secret in text]
+        assert not found, f"{place} shows {found}"
+
+
+def _secrets(mesh: Mesh) -> dict[str, str]:
+    """Every generated secret of the stack: passwords, private keys, pre-auth keys.
+
+    Bootstrap host keys are left out: they are in user-data by design, and dead.
+    """
+    state = mesh.engine.run("stack", "export", "--stack", two_clients.STACK, "--show-secrets")
+    resources = json.loads(state.check().stdout)["deployment"]["resources"]
+    found: dict[str, str] = {}
+    for resource in resources:
+        name, outputs = resource["urn"].rsplit("::", 1)[-1], resource.get("outputs", {})
+        kind = resource["type"]
+        if kind == "random:index/randomPassword:RandomPassword":
+            found[name] = _plain(outputs["result"])
+        if kind == "random:index/randomBytes:RandomBytes":
+            found[name] = _plain(outputs["hex"])
+        if kind == "tls:index/privateKey:PrivateKey" and not name.endswith("-bootstrap"):
+            pem = _plain(outputs["privateKeyPem"])
+            found[name] = pem.splitlines()[1]  # one line of the key is enough to know it by
+    return found | {f"key {name}": key for name, key in mesh.outputs["keys"].items()}
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict) and SECRET_SIGNATURE in value:
+        return str(json.loads(value["plaintext"]))
+    return str(value)
+
+
+def _exposed_texts(host: Host) -> dict[str, str]:
+    """What others than root could come across on a host, or what leaves it."""
+    commands = {
+        "journal": "journalctl --no-pager --output=cat",
+        "logs": "find /var/log -type f -not -path '*/journal/*' -exec cat {} +",
+        "processes": "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'",
+        "units": "cat /etc/systemd/system/*.service",
+        "user-data": "cat /var/lib/cloud/instance/user-data.txt* /var/lib/cloud/seed/*/user-data",
+        "readable by all": "find /etc /var/lib/mesh /run -xdev -type f -perm -o=r -size -1M "
+        "-exec cat {} + 2>/dev/null",
+    }
+    return {
+        what: host.exec(["sh", "-c", f"{line}; true"], within=120).stdout
+        for what, line in commands.items()
+    }
