@@ -159,7 +159,8 @@ class Cloud:
             before = self._existing(target, id)
             request = self._request(target, wire.reveal(inputs), id)
             self._demand(request)
-            kept = _computed(target.type, before.outputs)
+            # An input left out was chosen by the cloud (a private address, a zone): it stays.
+            kept = {k: v for k, v in before.outputs.items() if k not in before.inputs}
             filled = outputs.refill(request, kept)
             after = replace(before, inputs=inputs, outputs={**filled, **inputs})
             was_ready = self._store.is_ready(before)
