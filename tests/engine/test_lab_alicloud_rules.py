@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_region import Case, Known, RefusedError, Region, case_ids
+
+from tests.engine.lab_region import Case, Known, RefusedError, Region, case_ids
 
 NETWORK, SWITCH = "alicloud:vpc/network:Network", "alicloud:vpc/switch:Switch"
 ALI_GROUP = "alicloud:ecs/securityGroup:SecurityGroup"

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_region import Case, Known, RefusedError, Region, case_ids
 
 from lab.resource import CloudError
+from tests.engine.lab_region import Case, Known, RefusedError, Region, case_ids
 
 VPC, SUBNET = "aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet"
 GROUP, INSTANCE = "aws:ec2/securityGroup:SecurityGroup", "aws:ec2/instance:Instance"

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from lab_programs import CLOUD_KEY, CLOUDS, USER_DATA
 
 from lab import engine
+from tests.engine.lab_programs import CLOUD_KEY, CLOUDS, USER_DATA
 
 Run = Callable[..., engine.Result]
 Make = Callable[[str], engine.Engine]

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_region import Region
 
 from lab import cloud
 from lab.resource import CloudError
 from lab.store import Store
+from tests.engine.lab_region import Region
 
 
 @pytest.mark.parametrize("region", ["", "ap-east-9"], ids=["no region", "an unknown region"])

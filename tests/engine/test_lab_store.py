@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_region import Region
 
 from lab import cloud, provider, wire
 from lab.clouds import tencentcloud
 from lab.provider import Target
 from lab.resource import CloudError, Hidden, Resource
 from lab.store import Store
+from tests.engine.lab_region import Region
 
 VPC = "tencentcloud:Vpc/instance:Instance"
 SUBNET = "tencentcloud:Subnet/instance:Instance"

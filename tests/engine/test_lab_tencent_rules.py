@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_region import PUBLIC_KEY, Case, Known, RefusedError, Region, case_ids
 
 from lab.resource import CloudError
+from tests.engine.lab_region import PUBLIC_KEY, Case, Known, RefusedError, Region, case_ids
 
 TC_VPC, TC_SUBNET = "tencentcloud:Vpc/instance:Instance", "tencentcloud:Subnet/instance:Instance"
 TC_GROUP = "tencentcloud:Security/group:Group"
