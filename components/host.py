@@ -9,6 +9,7 @@ import pulumi_tls as tls
 
 from components import clouds, commands
 from components.commands import Door, Step
+from components.outputs import secret
 from mesh import topology, userdata
 from mesh.settings import Settings
 
@@ -68,11 +69,12 @@ class Host(pulumi.ComponentResource):
         firewall = self._cloud.firewall(
             name, environment, args.network_id, args.host.rules, self._child
         )
-        user_data = pulumi.Output.all(
+        keys = pulumi.Output.all(
             args.operators_key.public_key_openssh,
             self._bootstrap.private_key_openssh,
             self._bootstrap.public_key_openssh,
-        ).apply(
+        )
+        user_data = secret(keys).apply(
             lambda keys: userdata.render(
                 args.settings,
                 args.host,

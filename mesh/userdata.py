@@ -6,6 +6,7 @@ secret but the bootstrap host key, which the first connection replaces.
 
 from __future__ import annotations
 
+import ast
 import base64
 import gzip
 import io
@@ -149,11 +150,24 @@ def _part(name: str, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _script(name: str) -> Script:
+    text = _without_prose((_FOLDER / "scripts" / name).read_text())
     packed = io.BytesIO()
     # No time, no name: the same script always gives the same text.
     with gzip.GzipFile("", "wb", compresslevel=9, fileobj=packed, mtime=0) as file:
-        file.write((_FOLDER / "scripts" / name).read_bytes())
+        file.write(text.encode())
     return Script(name=name, content=base64.b64encode(packed.getvalue()).decode())
+
+
+def _without_prose(source: str) -> str:
+    """The same program without comments and docstrings: user-data has no room for them."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(
+            node
+        ):
+            node.body[:1] = [] if len(node.body) > 1 else [ast.Pass()]
+    first = source.splitlines()[0]  # which interpreter it wants
+    return f"{first}\n# Comments: cloud-init/scripts/\n{ast.unparse(tree)}\n"
 
 
 class _Dumper(yaml.SafeDumper):
