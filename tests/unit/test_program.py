@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pulumi
 import pytest
@@ -85,16 +86,15 @@ def _write_manifest(dist: Path) -> None:
 
 def _declare(recorder: Recorder) -> None:
     """Runs the program until every resource is registered."""
-    engine.set_root_resource(None)
+    engine.set_root_resource(cast(pulumi.Resource, None))  # no other test's stack
     values = {f"mesh:{key}": json.dumps(value) for key, value in stacks.values("prod").items()}
     pulumi.runtime.set_all_config(values)
     pulumi.runtime.set_mocks(recorder, project="mesh", stack="prod")
 
-    @pulumi.runtime.test
-    def run() -> None:
+    def declare() -> None:
         Installation(configuration.load())
 
-    run()
+    cast(Callable[[], None], pulumi.runtime.test(declare))()
     pulumi.runtime.set_all_config({})
 
 
