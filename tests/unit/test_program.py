@@ -94,7 +94,8 @@ def _declare(recorder: Recorder) -> None:
     def declare() -> None:
         Installation(configuration.load())
 
-    cast(Callable[[], None], pulumi.runtime.test(declare))()
+    test: Callable[[Callable[[], None]], Callable[[], None]] = pulumi.runtime.test
+    test(declare)()
     pulumi.runtime.set_all_config({})
 
 
