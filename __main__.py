@@ -1,9 +1,13 @@
 """The mesh: settings → topology → components → exports; nothing else."""
 
+import gc
+
 import pulumi
 
 from components import configuration
 from components.installation import Installation
+
+gc.disable()  # the program lives for seconds; importing the SDKs would collect in vain
 
 settings = configuration.load()
 mesh = Installation(settings)

@@ -101,8 +101,16 @@ class Engine:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables pulumi runs with; the caller's own PULUMI_* are left out."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("PULUMI_")}
+        """The variables pulumi runs with.
+
+        The caller's own PULUMI_* are left out, and the wish to write no bytecode: each run would
+        compile the SDKs anew, some seconds.
+        """
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith("PULUMI_") and key != "PYTHONDONTWRITEBYTECODE"
+        }
         return {
             **kept,
             "PATH": os.pathsep.join((str(self._bin), _python_folder(), kept.get("PATH", ""))),

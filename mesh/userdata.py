@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import functools
 import gzip
 import io
 from collections.abc import Iterable
@@ -33,6 +34,8 @@ PARTS: Final[dict[topology.Role, tuple[str, ...]]] = {
 }
 _FIRST: Final = ("host", "packages", "kernel", "access", "firewall", "tools")
 _LAST: Final = ("finish",)
+# libyaml where it is there: ten times as fast, over seventy parts.
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FOLDER: Final = Path(__file__).parents[1] / "cloud-init"
 
 
@@ -132,7 +135,8 @@ def _merge_into(whole: dict[str, Any], part: dict[str, Any], where: str) -> None
             raise UserDataError(f"{where}: {key} is already set by another part")
 
 
-def _part(name: str, values: dict[str, Any]) -> dict[str, Any]:
+@functools.cache
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         undefined=jinja2.StrictUndefined,
@@ -143,12 +147,18 @@ def _part(name: str, values: dict[str, Any]) -> dict[str, Any]:
     )
     # The default JSON dump escapes for HTML what sshd must read as it is.
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True}
-    found = yaml.safe_load(environment.get_template(f"{name}.yaml.j2").render(values))
+    return environment
+
+
+def _part(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    text = _environment().get_template(f"{name}.yaml.j2").render(values)
+    found = yaml.load(text, Loader=_LOADER)
     if not isinstance(found, dict):
         raise UserDataError(f"{name}: a part must be a mapping")
     return found
 
 
+@functools.cache
 def _script(name: str) -> Script:
     text = _without_prose((_FOLDER / "scripts" / name).read_text())
     packed = io.BytesIO()
