@@ -8,14 +8,13 @@ LAB := .lab
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: .venv/ready .lab-packages  ## install what the other targets need
+setup: machine .venv/ready  ## install what the other targets need
 
 .venv/ready: requirements.txt
 	./scripts/setup-python
 	@touch $@
 
-.PHONY: .lab-packages
-.lab-packages:
+machine:
 	@./scripts/setup-machine
 
 artifacts: .venv/ready  ## build every program into dist/, by content hash
@@ -24,11 +23,13 @@ artifacts: .venv/ready  ## build every program into dist/, by content hash
 lab: setup artifacts  ## bring the whole mesh up on this machine, then let two clients join
 	$(PYTHON) -m drills.two_clients --state $(LAB)
 
-lab-down: .venv/ready  ## remove everything that `make lab` made
+lab-down: .venv/ready  ## remove everything that `make lab` and `make preview` made
 	$(PYTHON) -m lab stop --state $(LAB)
+	rm -rf .lab-api
 
 preview: .venv/ready artifacts  ## preview STACK on the real engine with API-only clouds
 	$(PYTHON) -m lab start --state .lab-api --api-only
+	$(PYTHON) -m lab pulumi --state .lab-api -- stack select --create $(STACK)
 	$(PYTHON) -m lab pulumi --state .lab-api -- preview --stack $(STACK)
 
 check: .venv/ready  ## linters, types, import contract; changes nothing
@@ -41,13 +42,16 @@ fix: .venv/ready  ## format, and mend what the linter can
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-unit: .venv/ready check  ## the fast layers: check, unit tests, rendered files
+unit: setup check  ## the fast layers: check, unit tests, rendered files
 	.venv/bin/pytest -q tests/unit tests/render
 
 test: setup artifacts check  ## every test: unit, rendered files, engine, booted hosts
 	.venv/bin/pytest -q --durations=15
 
+bench: setup artifacts  ## measure a preview of prod into docs/reports/
+	$(PYTHON) -m benchmarks.preview
+
 lock:  ## resolve requirements.in anew into requirements.txt
 	uv pip compile --generate-hashes --python-version 3.11 --no-emit-index-url --no-header requirements.in -o requirements.txt
 
-.PHONY: help setup artifacts lab lab-down preview check fix unit test lock
+.PHONY: help setup machine artifacts lab lab-down preview check fix unit test bench lock
