@@ -14,12 +14,11 @@ from components.certificates import Authority, CertificateNames
 from components.commands import Step
 from components.host import Host
 from components.outputs import secret
-from mesh.roles import database, ops
+from mesh.roles import database, ops, parts
 from mesh.secrets import ArtifactSource, Certificate, DatabasePasswords
 from mesh.settings import Settings
 from mesh.topology import Topology
 
-LOCAL_NAME = "postgres.mesh.internal"  # the primary, as each control host's own proxy offers it
 _PASSWORD_LENGTH = 32
 _ROLES = ("superuser", "replication", "rewind", "headscale")
 
@@ -66,7 +65,7 @@ class Database(pulumi.ComponentResource):
 
     def _bundle(self, host: Host) -> pulumi.Resource:
         args, spec = self._args, host.spec
-        names = [spec.name, LOCAL_NAME, "localhost"]
+        names = [spec.name, parts.POSTGRES_NAME, "localhost"]
         certificate = args.authority.issue(
             spec.name,
             CertificateNames(dns=names, addresses=[str(spec.address), "127.0.0.1"]),

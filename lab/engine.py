@@ -264,9 +264,11 @@ def _install_binaries(dist: Path, folder: Path) -> None:
         manifest = json.loads((dist / "manifest.json").read_text())
         found = {name: manifest[name] for name in _BINARIES}
     except FileNotFoundError as error:
-        raise EngineError(f"{error.filename} is missing; `make dist` builds it") from error
+        raise EngineError(f"{error.filename} is missing; `make artifacts` builds it") from error
     except KeyError as error:
-        raise EngineError(f"{dist}/manifest.json has no {error}; `make dist` builds it") from error
+        raise EngineError(
+            f"{dist}/manifest.json has no {error}; `make artifacts` builds it"
+        ) from error
     mark = folder / "installed.json"
     wanted = json.dumps({name: entry["sha256"] for name, entry in found.items()})
     if mark.exists() and mark.read_text() == wanted:

@@ -23,7 +23,7 @@ def lab_dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = json.loads((_DIST / "manifest.json").read_text())
     missing = [name for name in _BINARIES if name not in manifest]
     if missing:
-        pytest.fail(f"{_DIST} has no {missing}; run `make dist`")
+        pytest.fail(f"{_DIST} has no {missing}; run `make artifacts`")
     folder = tmp_path_factory.mktemp("dist")
     for name in _BINARIES:
         target = folder / name

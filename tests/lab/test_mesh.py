@@ -141,7 +141,7 @@ def test_every_unit_of_ours_is_sandboxed(mesh: Mesh) -> None:
 
 
 def _exposure(table: str) -> float:
-    """systemd-analyze's overall level: the exposures of its checks, over their total weight."""
+    """systemd-analyze's overall level: what each of its checks adds to it, summed."""
     return round(sum(float(row["exposure"] or 0) for row in json.loads(table)), 1)
 
 
