@@ -1,0 +1,32 @@
+"""`python3 -m guard /etc/mesh/guard.json`: runs until SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from guard.config import ConfigError, load
+from guard.duty import Duty
+from guard.report import Report
+
+
+def main() -> int:
+    """The exit status."""
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
+    try:
+        config = load(Path(sys.argv[1]))
+    except (IndexError, ConfigError) as error:
+        print(f"guard: {error}", file=sys.stderr)
+        return 2
+    report = Report(config.host, Path(config.status_file))
+    duty = Duty(config, report)
+    signal.signal(signal.SIGTERM, lambda *_: duty.stop())
+    report.start(config.metrics_address, config.metrics_port, duty.refresh)
+    duty.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""What the guard says of itself: to systemd, to Prometheus, and in one JSON line for people."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import prometheus_client
+
+from guard import clock
+
+log = logging.getLogger(__name__)
+
+Role = Literal["standby", "taking", "active", "stopping"]
+ROLES: Final[tuple[Role, ...]] = ("standby", "taking", "active", "stopping")
+STUCK_SECONDS: Final = 10.0  # without a decision; systemd then hears nothing more
+BEAT_SECONDS: Final = 0.5
+
+
+@dataclass
+class Status:
+    """The one line. Times of day are seconds since the epoch; nothing decides by them."""
+
+    host: str
+    role: Role = "standby"
+    since: float = 0.0  # when the role began
+    holder: str = ""  # who has the lease, as far as is known
+    reason: str = ""  # why the last change of role
+    lease_age_s: float | None = None  # since the last renewal
+    token: int | None = None  # of the fence, while active
+    database: bool = False  # whether this host reaches the primary
+    server_pid: int | None = None
+    server_answers: bool = False
+    takeovers: int = 0
+    restarts: int = 0  # of the server, by this guard
+    fencing_s: float | None = None  # what the last one took
+    at: float = 0.0
+
+
+class Report:
+    """Keeps the status and tells it on."""
+
+    def __init__(self, host: str, file: Path) -> None:
+        self.status = Status(host, since=time.time())
+        self._file = file
+        self._beat = clock.now()
+        self._metrics = _Metrics()
+        self._thread = threading.Thread(target=self._tell, name="report", daemon=True)
+        self._refresh: Callable[[Status], None] = lambda _: None
+
+    def start(self, address: str, port: int, refresh: Callable[[Status], None]) -> None:
+        """Tell from now on; `refresh` fills in what changes by itself. Raises OSError when the
+        metrics' address is taken."""
+        self._refresh = refresh
+        prometheus_client.start_http_server(port, addr=address, registry=self._metrics.registry)
+        self._thread.start()
+        notify("READY=1")
+
+    def beat(self) -> None:
+        """Another decision was made: the guard is not stuck."""
+        self._beat = clock.now()
+
+    def enter(self, role: Role, reason: str) -> None:
+        """Another role."""
+        self.status.role, self.status.reason = role, reason
+        self.status.since = time.time()
+        log.info("%s: %s", role, reason)
+
+    def took_over(self, token: int, seconds: float) -> None:
+        """The fence is ours."""
+        self.status.takeovers += 1
+        self.status.token, self.status.fencing_s = token, round(seconds, 3)
+        self._metrics.takeovers.inc()
+
+    def restarted(self) -> None:
+        """The server ended or hung, and is started again."""
+        self.status.restarts += 1
+        self._metrics.restarts.inc()
+
+    def _tell(self) -> None:
+        while True:
+            self._refresh(self.status)
+            self.status.at = time.time()
+            self._metrics.show(self.status)
+            self._write()
+            if clock.now() - self._beat < STUCK_SECONDS:
+                notify(f"WATCHDOG=1\nSTATUS={self.status.role}; {self.status.reason}")
+            time.sleep(BEAT_SECONDS)
+
+    def _write(self) -> None:
+        part = self._file.with_suffix(".part")
+        part.write_text(json.dumps(asdict(self.status)) + "\n", encoding="utf-8")
+        part.chmod(0o644)
+        part.replace(self._file)
+
+
+class _Metrics:
+    def __init__(self) -> None:
+        self.registry = prometheus_client.CollectorRegistry()
+        made = self.registry
+        self._role = prometheus_client.Gauge(
+            "mesh_guard_role", "1 for the role that the guard is in.", ["role"], registry=made
+        )
+        self._age = prometheus_client.Gauge(
+            "mesh_guard_lease_age_seconds",
+            "Time since the last renewal of the lease; -1 without one.",
+            registry=made,
+        )
+        self._database = prometheus_client.Gauge(
+            "mesh_guard_database_up", "Whether this host reaches the primary.", registry=made
+        )
+        self._answers = prometheus_client.Gauge(
+            "mesh_guard_server_up", "Whether Headscale answers on this host.", registry=made
+        )
+        self._fencing = prometheus_client.Gauge(
+            "mesh_guard_fencing_seconds", "What the last fencing took.", registry=made
+        )
+        self.takeovers = prometheus_client.Counter(
+            "mesh_guard_takeovers", "How often this host became active.", registry=made
+        )
+        self.restarts = prometheus_client.Counter(
+            "mesh_guard_server_restarts", "Headscale ended or hung, here.", registry=made
+        )
+
+    def show(self, status: Status) -> None:
+        for role in ROLES:
+            self._role.labels(role).set(role == status.role)
+        self._age.set(-1 if status.lease_age_s is None else status.lease_age_s)
+        self._database.set(status.database)
+        self._answers.set(status.server_answers)
+        self._fencing.set(status.fencing_s or 0)
+
+
+def notify(message: str) -> None:
+    """Tell systemd (sd_notify(3)); nothing happens when the guard does not run under it."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.sendto(message.encode(), path.replace("@", "\0", 1))

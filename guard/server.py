@@ -1,0 +1,85 @@
+"""The server as the guard's child: Headscale, or whatever the configuration says."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from collections.abc import Sequence
+
+import urllib3
+
+from guard import clock
+
+log = logging.getLogger(__name__)
+
+# The kernel kills the child when the guard dies, however it dies. The main thread must be the
+# one that starts it: the kernel watches the thread, not the process.
+_WITH_GUARD = ("/usr/bin/setpriv", "--pdeathsig", "KILL", "--")
+
+
+class Server:
+    """One process that is started, watched and ended, again and again."""
+
+    def __init__(self, command: Sequence[str], stop_seconds: float) -> None:
+        self._command = [*_WITH_GUARD, *command]
+        self._stop_seconds = stop_seconds
+        self._process: subprocess.Popen[bytes] | None = None
+        self.started = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, while there is one."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start it; it must not be running."""
+        self._process = subprocess.Popen(self._command)
+        self.started = clock.now()
+        log.info("started the server, process %d", self._process.pid)
+
+    def ended(self) -> int | None:
+        """The exit status of a server that ended by itself, once; None while it runs."""
+        status = self._process.poll() if self._process else None
+        if status is not None:
+            self._process = None
+        return status
+
+    def kill(self) -> None:
+        """End it at once; returns when it is gone."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> None:
+        """Ask it to end, and kill it when it does not within its time."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(self._stop_seconds)
+        except subprocess.TimeoutExpired:
+            log.info("the server did not end within %g s: killed", self._stop_seconds)
+        self.kill()
+
+
+class Probe:
+    """Asks the server whether it works. `answered` is when it last did."""
+
+    def __init__(self, url: str, name: str, ca: str) -> None:
+        self._url = url
+        self._pool = urllib3.PoolManager(
+            cert_reqs="CERT_REQUIRED",
+            ca_certs=ca,
+            server_hostname=name,
+            assert_hostname=name,
+            timeout=urllib3.Timeout(total=1.0),
+            retries=False,
+        )
+
+    def answers(self) -> bool:
+        """Whether it answered now."""
+        try:
+            return self._pool.request("GET", self._url).status == 200
+        except urllib3.exceptions.HTTPError:
+            return False

@@ -1,0 +1,135 @@
+"""What the guard keeps an eye on, each in a thread of its own: the database, the other host,
+the server's answers. A slow answer there delays nothing here."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from guard import clock
+from guard.etcd import Etcd, EtcdError
+from guard.fence import Fence, FenceError, Holder
+from guard.server import Probe
+
+log = logging.getLogger(__name__)
+
+EACH_SECONDS: Final = 1.0
+UP: Final = "database up"
+DOWN: Final = "database down"
+
+
+class _Watch:
+    """A look every second until `end`."""
+
+    def __init__(self, name: str) -> None:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+
+    def _run(self) -> None:
+        while True:
+            self.look()
+            if self._over.wait(EACH_SECONDS):
+                return
+
+    def look(self) -> None:
+        raise NotImplementedError
+
+
+class DatabaseWatch(_Watch):
+    """Whether this host reaches the primary, and whom the fence lets in there.
+
+    `holder` is from the last look that succeeded, `seen` when that was *asked*.
+    """
+
+    def __init__(self, fence: Fence) -> None:
+        super().__init__("database")
+        self._fence = fence
+        self.holder: Holder | None = None
+        self.up = False
+        self.changed = clock.now()  # when `up` last changed
+        self.seen = 0.0
+
+    def look(self) -> None:
+        asked = clock.now()
+        try:
+            self.holder = self._fence.holder()
+        except FenceError as error:
+            self._set(up=False, why=str(error))
+        else:
+            self.seen = asked
+            self._set(up=True)
+
+    def down_for(self) -> float:
+        """Seconds since it was last reached; 0 while it is."""
+        return 0.0 if self.up else clock.now() - self.changed
+
+    def _set(self, *, up: bool, why: str = "") -> None:
+        if up != self.up:
+            log.log(logging.INFO if up else logging.WARNING, "database: %s", why or "reached")
+            self.up, self.changed = up, clock.now()
+
+
+class PeerWatch(_Watch):
+    """Tells the other host what this one sees of the database, and reads what it sees.
+
+    The word hangs on a lease, so that a host that has died says nothing.
+    """
+
+    def __init__(
+        self, etcd: Etcd, own_key: str, peer_keys: list[str], seconds: int, up: Callable[[], bool]
+    ) -> None:
+        super().__init__("peer")
+        self._etcd, self._own, self._peers = etcd, own_key, peer_keys
+        self._seconds, self._up = seconds, up
+        self._lease = 0
+        self._said = ""
+        self.peer_up = False
+
+    def look(self) -> None:
+        try:
+            self._tell()
+            found = [self._etcd.read(key) for key in self._peers]
+            self.peer_up = any(entry is not None and entry.value == UP for entry in found)
+        except EtcdError as error:
+            self.peer_up = False
+            log.debug("peer: %s", error)
+
+    def _tell(self) -> None:
+        word = UP if self._up() else DOWN
+        if not (self._lease and self._etcd.renew(self._lease)):
+            self._lease, self._said = self._etcd.grant(self._seconds), ""
+        if word != self._said:
+            self._etcd.put(self._own, word, self._lease)
+            self._said = word
+
+
+class ServerWatch(_Watch):
+    """When the server last answered; 0 when it has not since `begin`."""
+
+    def __init__(self, probe: Probe) -> None:
+        super().__init__("server")
+        self._probe = probe
+        self.answered = 0.0
+        self._begun = 0.0
+
+    def begin(self) -> None:
+        """Forget the answers of an earlier server."""
+        self._begun = clock.now()
+        self.answered = 0.0
+
+    def fresh(self, within: float) -> bool:
+        """Whether it answered within so many seconds."""
+        return bool(self.answered) and clock.now() - self.answered < within
+
+    def look(self) -> None:
+        asked = clock.now()
+        if self._probe.answers() and asked >= self._begun:
+            self.answered = clock.now()
