@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import pulumi
 
@@ -16,10 +15,10 @@ from mesh import registry
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryArgs:
-    """`policy` is the folder that operators edit."""
+    """`declared` is what operators keep under policy/."""
 
     headscale: HeadscalePair
-    policy: Path
+    declared: registry.Registry
 
 
 class Registry(pulumi.ComponentResource):
@@ -36,11 +35,10 @@ class Registry(pulumi.ComponentResource):
         self, name: str, args: RegistryArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("mesh:registry:Registry", name, None, opts)
-        declared = registry.load(args.policy)
         active = args.headscale.active
         step = Step(
             command="sudo mesh-registry",
-            stdin=declared.to_json(),
+            stdin=args.declared.to_json(),
             runs_again_with=[active.instance_id],
             minutes=5,
         )

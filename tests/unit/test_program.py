@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
@@ -91,10 +91,10 @@ def _declare(recorder: Recorder) -> None:
     pulumi.runtime.set_all_config(values)
     pulumi.runtime.set_mocks(recorder, project="mesh", stack="prod")
 
-    def declare() -> None:
-        Installation(configuration.load())
+    async def declare() -> None:
+        await Installation.build(configuration.load())
 
-    test: Callable[[Callable[[], None]], Callable[[], None]] = pulumi.runtime.test
+    test: Callable[[Callable[[], Awaitable[None]]], Callable[[], None]] = pulumi.runtime.test
     test(declare)()
     pulumi.runtime.set_all_config({})
 
