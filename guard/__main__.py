@@ -23,8 +23,14 @@ def main() -> int:
     report = Report(config.host, Path(config.status_file))
     duty = Duty(config, report)
     signal.signal(signal.SIGTERM, lambda *_: duty.stop())
-    report.start(config.metrics_address, config.metrics_port, duty.refresh)
+    try:
+        report.start(config.metrics_address, config.metrics_port, duty.refresh)
+    except OSError as error:
+        where = f"{config.metrics_address}:{config.metrics_port}"
+        print(f"guard: metrics at {where}: {error}", file=sys.stderr)
+        return 1
     duty.run()
+    report.end()
     return 0
 
 
