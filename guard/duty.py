@@ -6,7 +6,7 @@ import logging
 import queue
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from guard import clock
 from guard.config import Config
@@ -21,6 +21,7 @@ from guard.watch import DatabaseWatch, PeerWatch, ServerWatch
 
 log = logging.getLogger(__name__)
 
+Request = Literal["stop", "reload"]
 TICK: Final = 0.1  # s between two looks at everything
 
 
@@ -58,7 +59,8 @@ class Duty:
             self._database.surely_up,
         )
         # The one thing that a signal handler may fill while the same thread waits for it.
-        self._requests: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._renewed = False  # whether the server is to be started anew
         self._lease: Lease | None = None
         self._ends: list[float] = []  # of the server, within the crash window
         self._gave_up = -config.timing.rest  # when last; the clock begins with the host
@@ -66,7 +68,12 @@ class Duty:
 
     def stop(self) -> None:
         """Hand over and end; may be called from a signal handler."""
-        self._requests.put(None)
+        self._requests.put("stop")
+
+    def reload(self) -> None:
+        """Start the server anew, if it runs here: it has another configuration. May be called
+        from a signal handler."""
+        self._requests.put("reload")
 
     def run(self) -> None:
         """Returns when it was stopped."""
@@ -161,6 +168,10 @@ class Duty:
         self._report.took_over()
         while True:
             self._check(held)
+            if self._renewed:
+                log.info("starting the server anew, as asked")
+                self._server.stop(held.remaining())
+                self._start_server()
             self._see_to_the_server()
             self._see_to_the_fence(held)
             self._see_to_the_database()
@@ -174,13 +185,16 @@ class Duty:
     def _pause(self, seconds: float) -> None:
         self._report.beat()
         try:
-            self._requests.get(timeout=seconds)
+            request = self._requests.get(timeout=seconds)
         except queue.Empty:
             return
-        self._report.enter("stopping", "asked to end")
-        raise StoppedError
+        if request == "stop":
+            self._report.enter("stopping", "asked to end")
+            raise StoppedError
+        self._renewed = True
 
     def _start_server(self) -> None:
+        self._renewed = False  # it reads the newest configuration
         self._answers.begin()
         self._server.start()
 

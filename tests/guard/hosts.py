@@ -113,6 +113,9 @@ class Host:
     def ask_to_end(self) -> None:
         self.guard.send_signal(signal.SIGTERM)
 
+    def ask_to_reload(self) -> None:
+        self.guard.send_signal(signal.SIGHUP)
+
     def freeze_guard(self) -> None:
         self.guard.send_signal(signal.SIGSTOP)
 

@@ -40,6 +40,32 @@ def test_a_guard_that_is_asked_to_end_hands_over_at_once(pair: MakePair) -> None
     assert hosts.active.role() == "stopping", "the last word must not claim that it is active"
 
 
+def test_a_guard_that_is_asked_to_reload_starts_its_server_anew_and_stays_active(
+    pair: MakePair,
+) -> None:
+    hosts = pair()
+    before, token = hosts.active.server(), hosts.active.token()
+
+    hosts.active.ask_to_reload()
+
+    hosts.active.until(
+        "has a new server", lambda status: status["server_pid"] not in (None, before)
+    )
+    assert hosts.active.server() != before
+    assert hosts.active.token() == token, "the lease and the fence must stay"
+    assert hosts.active.status()["restarts"] == 0, "what was asked for is no failure"
+
+
+def test_a_standby_that_is_asked_to_reload_starts_nothing(pair: MakePair) -> None:
+    hosts = pair(lease=LONG_LEASE)
+
+    hosts.standby.ask_to_reload()
+    hosts.active.ask_to_end()
+
+    hosts.standby.until_serving()
+    assert hosts.standby.log().count("started the server") == 1
+
+
 def test_a_killed_guard_takes_its_server_with_it_and_the_other_takes_over(pair: MakePair) -> None:
     hosts = pair()
     server = waiting.Death(hosts.active.server())
