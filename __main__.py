@@ -13,7 +13,6 @@ settings = configuration.load()
 mesh = Installation(settings)
 
 pulumi.export("server_url", f"https://{settings.server_name}")
-pulumi.export("active", settings.control.active)
 pulumi.export("hosts", mesh.host_table)
 pulumi.export("ca_certificate", mesh.ca_certificate)
 pulumi.export("operators_key", mesh.operators_key)

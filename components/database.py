@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +16,12 @@ from components.commands import Step
 from components.host import Host
 from components.outputs import secret
 from mesh.roles import database, ops, parts
-from mesh.secrets import ArtifactSource, Certificate, DatabasePasswords
+from mesh.secrets import ArtifactSource, Certificate, ControlPasswords, DatabasePasswords
 from mesh.settings import Settings
 from mesh.topology import Topology
 
 _PASSWORD_LENGTH = 32
-_ROLES = ("superuser", "replication", "rewind", "headscale")
+_ROLES = ("superuser", "replication", "rewind")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +38,8 @@ class DatabaseArgs:
 class Database(pulumi.ComponentResource):
     """The cluster, and inside it Headscale's database.
 
-    The three bundles run side by side, since etcd needs its voters together; the database is
-    made once a primary has its standby in step.
+    The three bundles run side by side, since etcd needs its voters together; the database and
+    its fence are made once a primary has its standby in step.
 
     Produces: passwords, a certificate and a bundle a voter, the database.
     """
@@ -54,14 +55,31 @@ class Database(pulumi.ComponentResource):
         self.register_outputs({})
 
     def _make_passwords(self) -> pulumi.Output[DatabasePasswords]:
-        child = pulumi.ResourceOptions(parent=self)
-        results = {
-            role: random.RandomPassword(
-                f"postgres-{role}", length=_PASSWORD_LENGTH, special=False, opts=child
-            ).result
-            for role in _ROLES
-        }
-        return secret(pulumi.Output.all(**results)).apply(lambda known: DatabasePasswords(**known))
+        controls = [host.name for host in self._args.topology.having("control")]
+        known = {role: self._password(role) for role in _ROLES}
+        known |= {f"headscale {name}": self._password(f"headscale-{name}") for name in controls}
+        known |= {f"guard {name}": self._password(f"guard-{name}") for name in controls}
+
+        def collect(known: dict[str, str]) -> DatabasePasswords:
+            return DatabasePasswords(
+                **{role: known[role] for role in _ROLES},
+                controls={
+                    name: ControlPasswords(
+                        headscale=known[f"headscale {name}"], guard=known[f"guard {name}"]
+                    )
+                    for name in controls
+                },
+            )
+
+        return secret(pulumi.Output.all(**known)).apply(collect)
+
+    def _password(self, role: str) -> pulumi.Output[str]:
+        return random.RandomPassword(
+            f"postgres-{role}",
+            length=_PASSWORD_LENGTH,
+            special=False,
+            opts=pulumi.ResourceOptions(parent=self),
+        ).result
 
     def _bundle(self, host: Host) -> pulumi.Resource:
         args, spec = self._args, host.spec
@@ -101,7 +119,13 @@ class Database(pulumi.ComponentResource):
             command="sudo mesh-database",
             stdin=self.passwords.apply(
                 lambda known: json.dumps(
-                    {"superuser": known.superuser, "headscale": known.headscale}, sort_keys=True
+                    {
+                        "superuser": known.superuser,
+                        "controls": {
+                            name: dataclasses.asdict(own) for name, own in known.controls.items()
+                        },
+                    },
+                    sort_keys=True,
                 )
             ),
             runs_again_with=[first.instance_id],

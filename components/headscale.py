@@ -1,4 +1,4 @@
-"""Headscale on two control hosts: one active, one cold."""
+"""Headscale on two control hosts: one active, one cold, as their guards agree."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class HeadscalePairArgs:
 class HeadscalePair(pulumi.ComponentResource):
     """The control plane as clients see it: one name, two entries, one noise key.
 
-    Both hosts carry the same key, policy and maps; `control.active` says which one serves.
+    Both hosts carry the same key and maps; their guards agree on which one serves. A change
+    reaches one host after the other, so that one can always serve.
 
     Produces: noise key, certificate of the public name, a certificate and a bundle a host.
     """
@@ -53,12 +54,13 @@ class HeadscalePair(pulumi.ComponentResource):
         self._noise_key = secret(noise.hex).apply(lambda key: f"privkey:{key}")
         server = args.settings.server_name
         self._entry = args.authority.issue(server, CertificateNames(dns=[server]))
-        bundles = {host.spec.name: self._bundle(host) for host in args.hosts.values()}
-        self.ready = list(bundles.values())
-        self.active = args.hosts[args.settings.control.active]
+        self.ready: list[pulumi.Resource] = []
+        for host in args.hosts.values():
+            self.ready.append(self._bundle(host, self.ready[-1:]))
+        self.hosts = list(args.hosts.values())
         self.register_outputs({})
 
-    def _bundle(self, host: Host) -> pulumi.Resource:
+    def _bundle(self, host: Host, earlier: list[pulumi.Resource]) -> pulumi.Resource:
         args, spec = self._args, host.spec
         certificate = args.authority.issue(
             spec.name, CertificateNames(dns=[spec.name], addresses=[str(spec.address)])
@@ -75,7 +77,7 @@ class HeadscalePair(pulumi.ComponentResource):
                 args.settings,
                 args.topology,
                 spec,
-                headscale_password=passwords.headscale,
+                passwords=passwords.controls[spec.name],
                 noise_key=noise_key,
                 certificate=certificate,
                 entry_certificate=entry,
@@ -95,4 +97,4 @@ class HeadscalePair(pulumi.ComponentResource):
             runs_again_with=[host.instance_id],
             minutes=10,
         )
-        return host.command(f"{spec.name}-bundle", step, [args.database.ready])
+        return host.command(f"{spec.name}-bundle", step, [args.database.ready, *earlier])

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pulumi
+import pulumi_random as random
 
 from components.commands import Step
 from components.headscale import HeadscalePair
 from components.outputs import secret
 from mesh import registry
+
+_SEAL_BYTES = 32  # a Fernet key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,7 @@ class Registry(pulumi.ComponentResource):
 
     `keys` maps a key's declared name to the key; it is secret.
 
-    Produces: one command on the active control host.
+    Produces: the key that seals what the database keeps of it, one command a control host.
     """
 
     keys: pulumi.Output[dict[str, str]]
@@ -37,15 +40,28 @@ class Registry(pulumi.ComponentResource):
     ) -> None:
         super().__init__("mesh:registry:Registry", name, None, opts)
         declared = registry.load(args.policy)
-        active = args.headscale.active
-        step = Step(
-            command="sudo mesh-registry",
-            stdin=declared.to_json(),
-            runs_again_with=[active.instance_id],
-            minutes=5,
+        seal = random.RandomBytes(
+            "registry-seal", length=_SEAL_BYTES, opts=pulumi.ResourceOptions(parent=self)
         )
-        command = active.command("mesh-registry", step, args.headscale.ready)
-        self.keys = secret(command.stdout).apply(
-            lambda text: json.loads(text)["keys"] if text else {}
-        )
+        wanted = secret(seal.base64).apply(lambda key: declared.to_json(_url_safe(key)))
+        # Side by side: the one that is active does the work, the other one waits for it.
+        printed = [
+            host.command(
+                f"{host.spec.name}-registry",
+                Step(
+                    command="sudo mesh-registry",
+                    stdin=wanted,
+                    runs_again_with=[host.instance_id],
+                    minutes=10,
+                ),
+                args.headscale.ready,
+            ).stdout
+            for host in args.headscale.hosts
+        ]
+        self.keys = secret(printed[0]).apply(lambda text: json.loads(text)["keys"] if text else {})
         self.register_outputs({"keys": self.keys})
+
+
+def _url_safe(key: str) -> str:
+    """Fernet's spelling of base64."""
+    return key.translate(str.maketrans("+/", "-_"))

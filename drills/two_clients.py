@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from rich.table import Table
 from drills.client import Client
 from lab.engine import Engine
 from lab.world import services
+from lab.world.command import until
 from lab.world.errors import WorldError
 from lab.world.host import Host
 from lab.world.model import Cut
@@ -63,8 +65,9 @@ def main() -> int:
     outputs = engine.stack_outputs(STACK, show_secrets=True)
     with watch.lap("two clients"):
         server, device = join_two(world, outputs)
-    show_hosts(outputs)
-    show_nodes(world, outputs)
+    active = active_name(world, outputs)
+    show_hosts(outputs, active)
+    show_nodes(world.host(outputs["hosts"][active]["instance"]))
     show_pings(world, server, device)
     _console.print(", ".join(f"{name} {seconds:.0f} s" for name, seconds in watch.laps.items()))
     return 0
@@ -100,25 +103,49 @@ def _client(world: World, outputs: dict[str, Any], name: str, key: str) -> Clien
     return client
 
 
-def show_hosts(outputs: dict[str, Any]) -> None:
+def show_hosts(outputs: dict[str, Any], active: str) -> None:
     """Who is where."""
     table = Table("host", "role", "cloud", "zone", "private", "reached at")
     for name, host in outputs["hosts"].items():
-        role = f"{host['role']} (active)" if name == outputs["active"] else host["role"]
+        role = f"{host['role']} (active)" if name == active else host["role"]
         table.add_row(
             name, role, host["cloud"], host["zone"], host["private_address"], host["address"]
         )
     _console.print(table)
 
 
-def show_nodes(world: World, outputs: dict[str, Any]) -> None:
+def show_nodes(active: Host) -> None:
     """The mesh as Headscale sees it."""
-    _console.print(active_host(world, outputs).exec(["headscale", "nodes", "list"]).stdout)
+    _console.print(active.exec(["headscale", "nodes", "list"]).stdout)
 
 
-def active_host(world: World, outputs: dict[str, Any]) -> Host:
-    """The control host that serves."""
-    return world.host(outputs["hosts"][outputs["active"]]["instance"])
+def active_name(world: World, outputs: dict[str, Any], within: float = 60) -> str:
+    """The control host that serves, once there is one, by its guard's word."""
+    controls = {
+        name: world.host(host["instance"])
+        for name, host in outputs["hosts"].items()
+        if host["role"] == "control"
+    }
+    found: list[str] = []
+
+    def served() -> bool:
+        found[:] = [name for name, host in controls.items() if serves(guard_status(host))]
+        return bool(found)
+
+    until(served, within=within, what="an active control host")
+    return found[0]
+
+
+def serves(status: dict[str, Any]) -> bool:
+    """Whether a guard's host runs Headscale, and it answers."""
+    return status.get("role") == "active" and bool(status.get("server_answers"))
+
+
+def guard_status(host: Host) -> dict[str, Any]:
+    """What the guard of a control host says of itself; nothing while it does not run."""
+    said = host.exec(["cat", "/run/mesh-guard/status.json"], check=False)
+    status: dict[str, Any] = json.loads(said.stdout) if said.status == 0 else {}
+    return status
 
 
 def show_pings(world: World, server: Client, device: Client) -> None:

@@ -23,7 +23,7 @@ class Timing:
     start: float = 120.0  # what a server may take to answer first; migrations run then
     stop: float = 1.0  # what a server may take to end on request
     database: float = 5.0  # the other host's turn when only this one cannot reach the database
-    rest: float = 15.0  # after a crash loop: the other host's turn
+    rest: float = 5.0  # after a crash loop: the other host's turn
     crashes: int = 3  # so many ends of the server...
     crash_window: float = 60.0  # ...within so long are a crash loop
 

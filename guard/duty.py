@@ -111,8 +111,7 @@ class Duty:
 
     def _fit(self) -> bool:
         """Whether this host could serve: a server without its database serves nobody."""
-        resting = clock.now() < self._rest_until and self._peer.peer_up
-        return self._database.up and not resting
+        return self._database.up and clock.now() >= self._rest_until
 
     def _try_once(self) -> Lease | None:
         entry = self._etcd.read(self._key)

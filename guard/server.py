@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
 import urllib3
 
@@ -12,16 +16,15 @@ from guard import clock
 
 log = logging.getLogger(__name__)
 
-# The kernel kills the child when the guard dies, however it dies. The main thread must be the
-# one that starts it: the kernel watches the thread, not the process.
-_WITH_GUARD = ("/usr/bin/setpriv", "--pdeathsig", "KILL", "--")
+_LAUNCH: Final = Path(__file__).with_name("launch.py")
 
 
 class Server:
     """One process that is started, watched and ended, again and again."""
 
     def __init__(self, command: Sequence[str], stop_seconds: float) -> None:
-        self._command = [*_WITH_GUARD, *command]
+        # The kernel kills it when the guard dies, however that happens.
+        self._command = [sys.executable, "-I", str(_LAUNCH), str(os.getpid()), *command]
         self._stop_seconds = stop_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
@@ -32,7 +35,8 @@ class Server:
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start it; it must not be running."""
+        """Start it; it must not be running. For the main thread: the kernel ends the server
+        together with the thread that started it."""
         self._process = subprocess.Popen(self._command)
         self.started = clock.now()
         log.info("started the server, process %d", self._process.pid)

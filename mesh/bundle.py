@@ -1,14 +1,18 @@
 """A role bundle: all that turns a booted host into a member of the mesh.
 
 Plain data, sent as JSON on the standard input of `mesh-apply` over pinned SSH. It may hold
-secrets, so it never travels any other way.
+secrets, so it never travels any other way. Hosts have this file too, by user-data: nothing here
+but Python 3.10 and its standard library.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, get_args, get_type_hints
+
+_Kind = TypeVar("_Kind")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +20,7 @@ class File:
     """A file on the host. `owner` and `group` are names that exist there."""
 
     path: str
-    content: str
+    content: str = field(repr=False)  # it may be a secret
     mode: str = "0644"
     owner: str = "root"
     group: str = "root"
@@ -92,3 +96,25 @@ class Bundle:
     def to_json(self) -> str:
         """The JSON text that `mesh-apply` reads; the same bundle always gives the same text."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Bundle:
+        """The bundle whose `to_json` gave the text.
+
+        ValueError, TypeError, KeyError or AttributeError for any other text, quoting no value.
+        """
+        kinds = {name: get_args(hint)[0] for name, hint in get_type_hints(cls).items()}
+        lists = {
+            name: tuple(_complete(kinds[name], entry) for entry in entries)
+            for name, entries in json.loads(text).items()
+        }
+        return _complete(cls, lists)
+
+
+def _complete(kind: type[_Kind], values: dict[str, Any]) -> _Kind:
+    """An instance from all of its fields: a default would hide that some did not arrive."""
+    frozen = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    missing = get_type_hints(kind).keys() - values.keys()
+    if missing:
+        raise TypeError(f"{kind.__name__} without {', '.join(sorted(missing))}")
+    return kind(**frozen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
@@ -10,6 +11,7 @@ from mesh.settings import MESH_V4, MESH_V6, MagicDns, Settings
 from mesh.topology import Topology
 
 PORT: Final = 8080
+CONFIG: Final = "/etc/headscale/config.yaml"
 DERP_MAP: Final = "/etc/headscale/derp.yaml"
 NOISE_KEY: Final = "/etc/headscale/noise.key"
 CERTIFICATE: Final = "/etc/mesh/tls/headscale.crt"
@@ -19,10 +21,19 @@ SOCKET: Final = "/run/headscale/headscale.sock"
 _HEADER: Final = "# Written by mesh; changes here are lost.\n"
 
 
-def configuration(settings: Settings, topology: Topology, database_host: str, password: str) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """How Headscale gets into its database; `host` is a name in the database's certificate."""
+
+    host: str
+    user: str
+    password: str = field(repr=False)
+
+
+def configuration(settings: Settings, topology: Topology, login: Login) -> str:
     """/etc/headscale/config.yaml for Headscale 0.29, which ignores keys that it does not know.
 
-    `database_host` is a name in the database's certificate. The text holds the password.
+    The text holds the password.
     """
     tree = {
         "server_url": f"https://{settings.server_name}",
@@ -41,7 +52,7 @@ def configuration(settings: Settings, topology: Topology, database_host: str, pa
         "derp": _derp(),
         "disable_check_updates": True,
         "node": {"expiry": "0", "ephemeral": {"inactivity_timeout": "30m"}},
-        "database": _database(database_host, password),
+        "database": _database(login),
         # The proxies ask for /version every 500 ms, and "info" logs each time.
         "log": {"format": "text", "level": "warn"},
         "policy": {"mode": "database"},
@@ -86,15 +97,15 @@ def _derp() -> dict[str, Any]:
     }
 
 
-def _database(host: str, password: str) -> dict[str, Any]:
+def _database(login: Login) -> dict[str, Any]:
     return {
         "type": "postgres",
         "postgres": {
-            "host": host,
+            "host": login.host,
             "port": 5432,
             "name": "headscale",
-            "user": "headscale",
-            "pass": password,
+            "user": login.user,
+            "pass": login.password,
             "ssl": "verify-full",
             "max_open_conns": 100,
             "max_idle_conns": 10,

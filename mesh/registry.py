@@ -68,9 +68,12 @@ class Registry(_Frozen):
     policy: str
     keys: tuple[Key, ...]
 
-    def to_json(self) -> str:
-        """The JSON text that mesh-registry reads; the same files always give the same text."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+    def to_json(self, seal: str) -> str:
+        """The JSON text that mesh-registry reads; the same files always give the same text.
+
+        `seal` is a Fernet key, a secret: with it the database keeps keys that are shown once.
+        """
+        return json.dumps({"seal": seal, **self.model_dump(mode="json")}, sort_keys=True)
 
 
 def load(folder: Path) -> Registry:

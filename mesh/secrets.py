@@ -5,6 +5,7 @@ The components make them, keep them encrypted in the state, and pass them on sta
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -18,13 +19,21 @@ class Certificate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ControlPasswords:
+    """Passwords of one control host's own database roles, 32 letters and digits each."""
+
+    headscale: str = field(repr=False)
+    guard: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatabasePasswords:
-    """Passwords of the database roles, 32 letters and digits each."""
+    """Passwords of the database roles, 32 letters and digits each; `controls` by host."""
 
     superuser: str = field(repr=False)
     replication: str = field(repr=False)
     rewind: str = field(repr=False)
-    headscale: str = field(repr=False)
+    controls: Mapping[str, ControlPasswords] = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

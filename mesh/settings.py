@@ -73,7 +73,6 @@ class Control(_Frozen):
         description="Three zones of the region: the pairs use the first two, operations the third."
     )
     cidr: Network4 = Field(description="Private addresses of the home network, /16 to /24.")
-    active: Literal["hs-1", "hs-2"] = Field("hs-1", description="The host that runs Headscale.")
     headscale: Size = Field(description="Size of hs-1 and hs-2.")
     database: Size = Field(description="Size of pg-1 and pg-2.")
     operations: Size = Field(description="Size of ops-1.")
@@ -140,7 +139,11 @@ class Settings(_Frozen):
     control: Control = Field(description="The control plane.")
     relays: tuple[Relay, ...] = Field(description="The DERP relays.", min_length=1)
     recovery: Literal["fast", "normal"] = Field(
-        "fast", description="Fail-over timing of the database: fast 20/5/5 s, normal 30/10/10 s."
+        "fast",
+        description=(
+            "Timing of fail-over, Patroni's ttl/loop/retry and the guards' lease: fast 20/5/5 and"
+            " 5 s, normal 30/10/10 and 10 s."
+        ),
     )
     magic_dns: MagicDns = Field(description="Names inside the mesh.")
     addresses: tuple[AddressRange, ...] = Field(description="Plan of mesh addresses.")

@@ -11,6 +11,7 @@ import base64
 import functools
 import gzip
 import io
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,16 @@ from mesh.catalogue import OperatingSystem
 from mesh.settings import Settings
 
 MAX_BYTES: Final = 16384  # AWS and Tencent Cloud refuse more; Alibaba Cloud would take 32 KiB
-SCRIPTS: Final = ("mesh-boot", "mesh-apply")
+# What later commands over SSH run: for each program its modules, module → path here.
+SCRIPTS: Final = {
+    "mesh-boot": {"__main__.py": "cloud-init/scripts/mesh-boot"},
+    "mesh-apply": {
+        "__main__.py": "cloud-init/scripts/mesh-apply",
+        "mesh_host.py": "cloud-init/scripts/mesh_host.py",
+        "mesh/__init__.py": "mesh/__init__.py",
+        "mesh/bundle.py": "mesh/bundle.py",
+    },
+}
 POSTGRESQL: Final[dict[OperatingSystem, int]] = {"debian-12": 15, "ubuntu-22.04": 14}  # packaged
 PARTS: Final[dict[topology.Role, tuple[str, ...]]] = {
     "control": ("role-control",),
@@ -36,7 +46,7 @@ _FIRST: Final = ("host", "packages", "kernel", "access", "firewall", "tools")
 _LAST: Final = ("finish",)
 # libyaml where it is there: ten times as fast, over seventy parts.
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_FOLDER: Final = Path(__file__).parents[1] / "cloud-init"
+_REPOSITORY: Final = Path(__file__).parents[1]
 
 
 class UserDataError(Exception):
@@ -138,7 +148,7 @@ def _merge_into(whole: dict[str, Any], part: dict[str, Any], where: str) -> None
 @functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
+        loader=jinja2.FileSystemLoader(_REPOSITORY / "cloud-init"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -160,12 +170,26 @@ def _part(name: str, values: dict[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def _script(name: str) -> Script:
-    text = _without_prose((_FOLDER / "scripts" / name).read_text())
     packed = io.BytesIO()
     # No time, no name: the same script always gives the same text.
     with gzip.GzipFile("", "wb", compresslevel=9, fileobj=packed, mtime=0) as file:
-        file.write(text.encode())
+        file.write(_program(SCRIPTS[name]))
     return Script(name=name, content=base64.b64encode(packed.getvalue()).decode())
+
+
+def _program(modules: dict[str, str]) -> bytes:
+    """One file that Python runs, as zipapp makes them.
+
+    Its members are stored as they are: gzip then compresses all modules as one, a sixth smaller.
+    """
+    made = io.BytesIO()
+    made.write(b"#!/usr/bin/env python3\n")
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
+        for module, path in modules.items():
+            text = _without_prose((_REPOSITORY / path).read_text())
+            # Of a ZipInfo without arguments the time is always the same.
+            archive.writestr(zipfile.ZipInfo(module), f"# Comments: {path}\n{text}")
+    return made.getvalue()
 
 
 def _without_prose(source: str) -> str:
@@ -175,9 +199,9 @@ def _without_prose(source: str) -> str:
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(
             node
         ):
-            node.body[:1] = [] if len(node.body) > 1 else [ast.Pass()]
-    first = source.splitlines()[0]  # which interpreter it wants
-    return f"{first}\n# Comments: cloud-init/scripts/\n{ast.unparse(tree)}\n"
+            is_all = len(node.body) == 1 and not isinstance(node, ast.Module)
+            node.body[:1] = [ast.Pass()] if is_all else []
+    return ast.unparse(tree) + "\n"
 
 
 class _Dumper(yaml.SafeDumper):

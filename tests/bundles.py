@@ -15,7 +15,12 @@ PASSWORDS: Final = secrets.DatabasePasswords(
     superuser="SuperuserPasswordOf32Characters0",
     replication="ReplicationPasswordOf32Chars0000",
     rewind="RewindPasswordOf32Characters0000",
-    headscale="HeadscalePasswordOf32Characters0",
+    controls={
+        name: secrets.ControlPasswords(
+            headscale="HeadscalePasswordOf32Characters0", guard="GuardPasswordOf32CharactersLong0"
+        )
+        for name in ("hs-1", "hs-2")
+    },
 )
 NOISE_KEY: Final = "privkey:" + "0123456789abcdef" * 4
 PROGRAMS: Final = ("derper", "etcd", "etcdctl", "headscale", "patroni")
@@ -45,7 +50,7 @@ def _control(stack: str, host: Host, changes: Mapping[str, Any] | None) -> Bundl
         stacks.load(stack, changes),
         stacks.build(stack, changes),
         host,
-        PASSWORDS.headscale,
+        PASSWORDS.controls[host.name],
         NOISE_KEY,
         certificate(host.name),
         certificate("the entry"),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-from lab.world import cgroup, disk, host, mounts, netns, nspawn, process, services
+from lab.world import cgroup, disk, host, limits, mounts, netns, nspawn, process, services
 from lab.world.command import NAMESPACES, run, until
 from lab.world.errors import WorldError
 from lab.world.state import State
@@ -45,6 +45,7 @@ def _steps(state: State) -> Iterator[Callable[[], object]]:
     yield partial(cgroup.kill, state.prefix)
     yield partial(cgroup.remove, state.prefix)
     yield nspawn.forget_all
+    yield limits.restore_limit
 
 
 def forget(state: State) -> None:

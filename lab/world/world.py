@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab import image
-from lab.world import addresses, cleanup, mounts, network, publish, services, sites
+from lab.world import addresses, cleanup, limits, mounts, network, publish, services, sites
 from lab.world import host as machines
 from lab.world.authority import authority
 from lab.world.errors import WorldError
@@ -67,6 +67,7 @@ class World:
         if world.state.world.exists():
             report("removing what an earlier run left")
             world.stop()
+        limits.raise_limit()
         tree = image.ensure(golden, report)
         try:
             with world.state.lock():

@@ -1,4 +1,4 @@
-"""A control host: the public entry, the way to the database, and Headscale on one of the two."""
+"""A control host: the public entry, the way to the database, and the guard that runs Headscale."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from typing import Final
 
 from mesh import headscale, secrets, templates
 from mesh.bundle import Bundle, Check, Directory, File, Unit, User
-from mesh.roles import parts
+from mesh.roles import guard, parts
 from mesh.settings import Settings, Size
 from mesh.topology import Host, Topology
 
-_CONFIG: Final = "/etc/headscale/config.yaml"
 _ENTRY_PEM: Final = f"{parts.TLS}/entry.pem"
 _REGISTRY: Final = "/usr/local/sbin/mesh-registry"
 
@@ -19,7 +18,7 @@ def bundle(
     settings: Settings,
     topology: Topology,
     host: Host,
-    headscale_password: str,
+    passwords: secrets.ControlPasswords,
     noise_key: str,
     certificate: secrets.Certificate,
     entry_certificate: secrets.Certificate,
@@ -35,7 +34,7 @@ def bundle(
         parts.trust(entry_certificate.ca),
         Bundle(files=(parts.hosts_file(topology, f"127.0.0.1 {parts.POSTGRES_NAME}"),)),
         _proxy("postgres", databases=topology.having("database")),
-        _headscale(settings, topology, host, headscale_password, noise_key, certificate, artifacts),
+        _headscale(settings, topology, host, passwords, noise_key, certificate, artifacts),
         _entry(settings, topology, entry_certificate),
         Bundle(checks=_checks(settings, host)),
     )
@@ -86,20 +85,24 @@ def _headscale(
     settings: Settings,
     topology: Topology,
     host: Host,
-    password: str,
+    passwords: secrets.ControlPasswords,
     noise_key: str,
     certificate: secrets.Certificate,
     artifacts: parts.Sources,
 ) -> Bundle:
     program = parts.program("headscale", artifacts)
-    config = headscale.configuration(settings, topology, parts.POSTGRES_NAME, password)
+    login = headscale.Login(
+        host=parts.POSTGRES_NAME,
+        user=guard.headscale_login(host.name),
+        password=passwords.headscale,
+    )
+    config = headscale.configuration(settings, topology, login)
     files = (
         *parts.key_pair("headscale", "headscale", certificate),
-        File(path=_CONFIG, content=config, mode="0640", group="headscale"),
+        File(path=headscale.CONFIG, content=config, mode="0640", group="headscale"),
         File(path=headscale.NOISE_KEY, content=noise_key, mode="0640", group="headscale"),
-        parts.unit_file("control", "headscale.service"),
     )
-    return Bundle(
+    own = Bundle(
         users=(User(name="headscale", home="/var/lib/headscale"),),
         directories=(
             Directory(path="/etc/headscale", mode="0750", group="headscale"),
@@ -112,15 +115,9 @@ def _headscale(
             File(path=headscale.DERP_MAP, content=headscale.derp_map(settings)),
             File(path=_REGISTRY, content=templates.text("control", _REGISTRY), mode="0755"),
         ),
-        units=(
-            Unit(
-                name="headscale.service",
-                # The one switch: two live servers on one database corrupt each other.
-                running=host.name == settings.control.active,
-                restart_on=(program.path, parts.CA, *(file.path for file in files)),
-            ),
-        ),
     )
+    paths = (program.path, *(file.path for file in files))
+    return parts.join(own, guard.bundle(settings, topology, host, passwords, *paths))
 
 
 def _checks(settings: Settings, host: Host) -> tuple[Check, ...]:
@@ -131,8 +128,6 @@ def _checks(settings: Settings, host: Host) -> tuple[Check, ...]:
         within_seconds=30,
         unit="haproxy-entry.service",
     )
-    if host.name != settings.control.active:
-        return (redirects,)
     serves = Check(
         what=f"Headscale answers through the entry of {host.name}, with its database",
         command=(
@@ -142,6 +137,6 @@ def _checks(settings: Settings, host: Host) -> tuple[Check, ...]:
             f"https://{settings.server_name}/health",
         ),
         within_seconds=120,  # the first start creates the tables
-        unit="headscale.service",
+        unit=guard.UNIT,
     )
     return (redirects, serves)

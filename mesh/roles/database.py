@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mesh import secrets, templates
 from mesh.bundle import Artifact, Bundle, Check, Directory, File, Unit
-from mesh.roles import etcd, parts, postgres
+from mesh.roles import etcd, guard, parts, postgres
 from mesh.settings import Settings
 from mesh.topology import Host, Topology
 
@@ -12,6 +12,7 @@ _PATRONI = "/opt/patroni"
 _CONFIG = "/etc/patroni/patroni.yml"
 _DYNAMIC = "/etc/patroni/dynamic.yml"
 _SCRIPT = "/usr/local/sbin/mesh-database"
+_FENCE = "/usr/local/share/mesh/fence.sql"
 _UNIT = "patroni.service"
 
 
@@ -54,6 +55,7 @@ def _patroni(
             *_configuration(settings, topology, host, passwords),
             parts.unit_file("database", _UNIT),
             File(path=_SCRIPT, content=templates.text("database", _SCRIPT), mode="0755"),
+            File(path=_FENCE, content=templates.text("database", _FENCE)),
         ),
         units=(
             Unit(
@@ -92,7 +94,7 @@ def _configuration(
         bin_dir=f"/usr/lib/postgresql/{version}/bin",
         memory=postgres.memory(host.size),
         members=[f"{h.address}/32" for h in topology.having("database")],
-        clients=[f"{h.address}/32" for h in topology.having("control")],
+        clients=_clients(topology),
         passwords=passwords,
         **cluster,
     )
@@ -100,6 +102,15 @@ def _configuration(
         File(path=_CONFIG, content=member, mode="0600", owner="postgres", group="postgres"),
         File(path=_DYNAMIC, content=templates.render("database", _DYNAMIC, **cluster)),
     )
+
+
+def _clients(topology: Topology) -> list[tuple[str, str]]:
+    """Who may log in from where: (role, source), two roles a control host."""
+    return [
+        (role, f"{host.address}/32")
+        for host in topology.having("control")
+        for role in (guard.headscale_login(host.name), guard.login(host.name))
+    ]
 
 
 def _ready(host: Host) -> Check:

@@ -8,6 +8,7 @@ from mesh.topology import Host, Topology
 
 _CONFIG = "/etc/etcd/etcd.yml"
 _UNIT = "etcd.service"
+_JOIN = "/usr/local/sbin/mesh-etcd-join"
 
 
 def member(
@@ -32,6 +33,7 @@ def member(
         files=(
             *parts.key_pair("etcd", "etcd", certificate),
             bundle.File(path=_CONFIG, content=config),
+            bundle.File(path=_JOIN, content=templates.text("etcd", _JOIN), mode="0755"),
             parts.unit_file("etcd", _UNIT),
         ),
         units=(

@@ -136,7 +136,7 @@ def test_apt_accepts_its_settings(in_tree: InTree) -> None:
     in_tree(script, file_of("hs-1", "/etc/apt/apt.conf.d/90mesh"))
 
 
-@pytest.mark.parametrize("name", userdata.SCRIPTS)
-def test_the_scripts_compile_with_the_python_of_the_host(name: str, in_tree: InTree) -> None:
-    text = (ROOT / "cloud-init/scripts" / name).read_text()
+@pytest.mark.parametrize("source", [path for m in userdata.SCRIPTS.values() for path in m.values()])
+def test_the_scripts_compile_with_the_python_of_the_host(source: str, in_tree: InTree) -> None:
+    text = (ROOT / source).read_text()
     in_tree("cp /tmp/input /tmp/script.py && python3 -W error -m py_compile /tmp/script.py", text)

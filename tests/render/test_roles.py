@@ -36,12 +36,15 @@ class TextFile(SingleFileSnapshotExtension):
     file_extension = "txt"
 
 
+PROGRAMS = ("/usr/local/sbin/", "/usr/local/lib/mesh/")
+
+
 def listing(built: bundle.Bundle) -> str:
     """Each of the bundle's files with its rights, then units and checks."""
     parts = [
         f"==> {file.path} {file.mode} {file.owner}:{file.group}\n{file.content}"
         for file in built.files
-        if not file.path.startswith("/usr/local/sbin/")  # scripts: the same in roles/
+        if not file.path.startswith(PROGRAMS)  # the same in the repository
     ]
     rest = [*built.users, *built.directories, *built.artifacts, *built.units, *built.checks]
     return "\n".join([*parts, *map(repr, rest)]) + "\n"
@@ -149,8 +152,9 @@ def test_patroni_accepts_its_configuration(stack: str, tmp_path: Path) -> None:
 
 def test_headscale_accepts_the_policy(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
+    login = headscale.Login(host="unused", user="unused", password="unused")
     config.write_text(
-        headscale.configuration(stacks.load("prod"), stacks.build("prod"), "unused", "unused")
+        headscale.configuration(stacks.load("prod"), stacks.build("prod"), login)
         .replace("type: postgres", f"type: sqlite\n  sqlite: {{path: {tmp_path}/db.sqlite}}")
         .replace("/etc/headscale/noise.key", f"{tmp_path}/noise.key")
     )

@@ -7,6 +7,7 @@ real units are for the lab's tests.
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import hashlib
 import importlib.machinery
 import importlib.util
@@ -15,6 +16,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +26,8 @@ import pytest
 
 from mesh import bundle
 
-PROGRAM: Final = Path(__file__).parents[2] / "cloud-init/scripts/mesh-apply"
+ROOT: Final = Path(__file__).parents[2]
+PROGRAM: Final = ROOT / "cloud-init/scripts/mesh-apply"
 UNIT: Final = "/etc/systemd/system/demo.service"
 CONFIG: Final = "/etc/demo/config"
 EMPTY: Final[dict[str, list[str]]] = {
@@ -62,7 +65,12 @@ class Machine:
             input=text,
             capture_output=True,
             text=True,
-            env=os.environ | {"PATH": f"{self.fake}:{os.environ['PATH']}", "FAKE": str(self.fake)},
+            env=os.environ
+            | {
+                "PATH": f"{self.fake}:{os.environ['PATH']}",
+                "FAKE": str(self.fake),
+                "PYTHONPATH": str(ROOT),  # for mesh/bundle.py
+            },
         )
 
     def apply(self, wanted: bundle.Bundle, *options: str) -> dict[str, Any]:
@@ -128,11 +136,20 @@ def module() -> ModuleType:
     return made
 
 
-def test_the_program_knows_the_fields_of_the_bundle() -> None:
-    program = module()
-    for name in ("User", "Directory", "File", "Artifact", "Unit", "Check", "Bundle"):
-        there = [field.name for field in dataclasses.fields(getattr(program, name))]
-        assert there == [field.name for field in dataclasses.fields(getattr(bundle, name))], name
+def test_a_bundle_arrives_as_it_was_sent() -> None:
+    sent = check("true")
+    assert bundle.Bundle.from_json(sent.to_json()) == sent
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{}", "Bundle without artifacts, checks, directories, files, units, users"),
+        ('{"files": [{"path": "/a"}]}', "File without content, group, mode, owner"),
+    ],
+)
+def test_a_bundle_that_lacks_something_is_refused(machine: Machine, text: str, reason: str) -> None:
+    assert f"step bundle: not a bundle: TypeError {reason}" in machine.refused(text)
 
 
 def test_a_first_run_writes_everything_and_starts_the_unit(machine: Machine) -> None:
@@ -312,6 +329,18 @@ def test_a_check_that_fails_shows_its_last_output_and_the_journal(machine: Machi
 def test_a_check_ends_as_soon_as_its_unit_has_failed(machine: Machine) -> None:
     (machine.fake / "demo.service.failed").touch()
     assert "its unit failed" in machine.refused(check("false", seconds=60))
+
+
+def test_a_second_run_waits_for_the_first(machine: Machine) -> None:
+    lock = machine.path("/run/mesh-apply.lock")
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as held, ThreadPoolExecutor() as pool:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        second = pool.submit(machine.apply, demo())
+        with pytest.raises(TimeoutError):
+            second.result(timeout=1)
+        fcntl.flock(held, fcntl.LOCK_UN)
+        assert second.result()["started"] == ["demo.service"]
 
 
 def test_no_file_content_is_ever_printed(machine: Machine) -> None:

@@ -4,14 +4,13 @@ interface are the same everywhere, so nearly every test runs once a cloud.
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pulumi
 import pytest
@@ -20,6 +19,7 @@ from components import clouds
 from mesh import topology
 from mesh.catalogue import OFFERS, Cloud
 from mesh.settings import Size
+from tests.unit.recorder import Recorder, run
 
 CLOUDS: tuple[Cloud, ...] = ("alicloud", "tencentcloud", "aws")
 INSTANCE = {
@@ -51,47 +51,11 @@ WANTED = {
 }
 
 
-@dataclass
-class Recorder(pulumi.runtime.Mocks):
-    """Remembers each resource that was asked for."""
-
-    made: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
-
-    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        self.made.append((args.typ, args.name, args.inputs))
-        shown = {"publicIp": "203.0.113.9", "ipAddress": "203.0.113.9"}
-        return f"{args.name}-id", {**shown, **args.inputs}
-
-    def call(
-        self, args: pulumi.runtime.MockCallArgs
-    ) -> tuple[dict[Any, Any], list[tuple[str, str]]]:
-        image = {"imageId": "image-1", "createdTime": "2026-01-01"}
-        ids = {"id": "image-1", "ids": ["image-1"], "appId": "1250000000", "zoneId": "Z1"}
-        return {**ids, "images": [image]}, []
-
-    def of(self, part: str) -> list[dict[str, Any]]:
-        """The inputs of every resource whose type contains `part`."""
-        return [inputs for type, _, inputs in self.made if part.lower() in type.lower()]
-
-    def one(self, type: str) -> dict[str, Any]:
-        """The inputs of the only resource of that type."""
-        (found,) = (inputs for kind, _, inputs in self.made if kind == type)
-        return found
-
-
 @pytest.fixture
 def recorder() -> Recorder:
     made = Recorder()
-    asyncio.set_event_loop(asyncio.new_event_loop())  # a failed test may leave tasks in the old
-    pulumi.runtime.settings.set_root_resource(cast(Any, None))  # exports leak otherwise
-    pulumi.runtime.set_mocks(made, project="trial", stack="dev", preview=False)
+    made.listen(project="trial", stack="dev")
     return made
-
-
-def run(program: Callable[[], Any]) -> None:
-    """Run a program and wait until all of it has been registered."""
-    test: Callable[[Callable[[], Any]], Callable[[], None]] = pulumi.runtime.test
-    test(lambda: program())()
 
 
 def host(cloud: Cloud, **changes: Any) -> topology.Host:

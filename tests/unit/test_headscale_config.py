@@ -11,9 +11,8 @@ from tests import bundles, stacks
 
 
 def configuration() -> Any:
-    text = headscale.configuration(
-        stacks.load("prod"), stacks.build("prod"), "postgres.mesh.internal", "secret"
-    )
+    login = headscale.Login(host="postgres.mesh.internal", user="headscale_hs_1", password="x")
+    text = headscale.configuration(stacks.load("prod"), stacks.build("prod"), login)
     return yaml.safe_load(text)
 
 
@@ -80,5 +79,6 @@ def test_the_derp_map_has_one_region_for_each_relay_in_lower_case_keys() -> None
 def test_the_password_is_in_no_other_file_than_the_configuration() -> None:
     built = bundles.build("prod", "hs-1")
 
-    holders = [f.path for f in built.files if bundles.PASSWORDS.headscale in f.content]
+    password = bundles.PASSWORDS.controls["hs-1"].headscale
+    holders = [file.path for file in built.files if password in file.content]
     assert holders == ["/etc/headscale/config.yaml"]

@@ -4,58 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import pulumi
 import pytest
-from pulumi.runtime import settings as engine
 
 from components import configuration
 from components.installation import Installation
 from mesh import artifacts
 from tests import stacks
+from tests.unit.recorder import Recorder, run
 
 SECRET: Final = "4dabf18193072939515e22adb298388d"  # how the engine marks a secret value
-COMMAND: Final = "command:remote:Command"
 KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI-not-a-real-key"
 
 
-@dataclass
-class Recorder(pulumi.runtime.Mocks):
-    """Remembers what was asked for, and answers as the providers would."""
-
-    made: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
-
-    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        self.made.append((args.typ, args.name, args.inputs))
-        shown = {
-            "publicIp": "198.51.100.7",
-            "ipAddress": "198.51.100.7",
-            "publicKeyOpenssh": KEY,
-            "privateKeyOpenssh": f"private key of {args.name}",
-            "privateKeyPem": f"pem of {args.name}",
-            "certPem": f"certificate of {args.name}",
-            "certRequestPem": f"request of {args.name}",
-            "result": f"password of {args.name}",
-            "hex": "ab" * 32,
-            "stdout": '{"keys": {}, "users": {}}' if args.name == "mesh-registry" else KEY,
-        }
-        return f"{args.name}-id", {**shown, **args.inputs}
-
-    def call(
-        self, args: pulumi.runtime.MockCallArgs
-    ) -> tuple[dict[Any, Any], list[tuple[str, str]]]:
-        image = {"imageId": "image-1", "createdTime": "2026-01-01"}
-        ids = {"id": "image-1", "ids": ["image-1"], "appId": "1250000000", "zoneId": "Z1"}
-        return {**ids, "images": [image]}, []
-
-    @property
-    def commands(self) -> dict[str, dict[str, Any]]:
-        """The inputs of every command on a host, by name."""
-        return {name: inputs for kind, name, inputs in self.made if kind == COMMAND}
+def _answer(name: str) -> dict[str, Any]:
+    """What the providers of keys, certificates, passwords and commands answer."""
+    return {
+        "publicKeyOpenssh": KEY,
+        "privateKeyOpenssh": f"private key of {name}",
+        "privateKeyPem": f"pem of {name}",
+        "certPem": f"certificate of {name}",
+        "certRequestPem": f"request of {name}",
+        "result": f"password of {name}",
+        "hex": "ab" * 32,
+        "base64": "q83v" * 10 + "q80=",
+        "stdout": '{"keys": {}, "users": {}}' if name.endswith("-registry") else KEY,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +41,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
     folder = tmp_path_factory.mktemp("program")
     (folder / "policy").symlink_to(stacks.REPOSITORY / "policy")
     _write_manifest(folder / "dist")
-    recorder = Recorder()
+    recorder = Recorder(_answer)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         _declare(recorder)
@@ -86,17 +63,16 @@ def _write_manifest(dist: Path) -> None:
 
 def _declare(recorder: Recorder) -> None:
     """Runs the program until every resource is registered."""
-    engine.set_root_resource(cast(pulumi.Resource, None))  # no other test's stack
     values = {f"mesh:{key}": json.dumps(value) for key, value in stacks.values("prod").items()}
+    recorder.listen(project="mesh", stack="prod")
     pulumi.runtime.set_all_config(values)
-    pulumi.runtime.set_mocks(recorder, project="mesh", stack="prod")
-
-    def declare() -> None:
-        Installation(configuration.load())
-
-    test: Callable[[Callable[[], None]], Callable[[], None]] = pulumi.runtime.test
-    test(declare)()
+    run(lambda: Installation(configuration.load()))
     pulumi.runtime.set_all_config({})
+
+
+def _commands(program: Recorder) -> dict[str, dict[str, Any]]:
+    """The inputs of every command on a host, by name."""
+    return program.named("command:remote:Command")
 
 
 def _opened(value: Any) -> Any:
@@ -107,24 +83,24 @@ def test_every_host_is_booted_then_given_its_role(program: Recorder) -> None:
     hosts = [host.name for host in stacks.build("prod").hosts]
 
     for name in hosts:
-        assert f"{name}-boot" in program.commands
-        assert f"{name}-bundle" in program.commands
+        assert f"{name}-boot" in _commands(program)
+        assert f"{name}-bundle" in _commands(program)
 
 
 def test_every_bundle_travels_as_a_secret_on_standard_input(program: Recorder) -> None:
-    for name, inputs in program.commands.items():
+    for name, inputs in _commands(program).items():
         if not name.endswith("-boot"):
             assert SECRET in inputs["stdin"], f"{name} would show its input"
 
 
 def test_no_command_line_holds_more_than_the_name_of_a_program(program: Recorder) -> None:
-    lines = {inputs["create"] for inputs in program.commands.values()}
+    lines = {inputs["create"] for inputs in _commands(program).values()}
 
     assert lines == {f"sudo mesh-{what}" for what in ("boot", "apply", "database", "registry")}
 
 
 def test_every_connection_pins_the_host_key_also_on_the_way(program: Recorder) -> None:
-    for name, inputs in program.commands.items():
+    for name, inputs in _commands(program).items():
         connection = _opened(inputs["connection"])
         assert _opened(connection["hostKey"]), f"{name} would trust any host"
         if "proxy" in connection:
@@ -132,14 +108,14 @@ def test_every_connection_pins_the_host_key_also_on_the_way(program: Recorder) -
 
 
 def test_databases_are_reached_through_the_operations_host(program: Recorder) -> None:
-    for name, inputs in program.commands.items():
+    for name, inputs in _commands(program).items():
         through = "proxy" in _opened(inputs["connection"])
         private = name.startswith(("pg-", "headscale-database"))
         assert through == private, name
 
 
 def test_commands_write_nothing_to_the_log(program: Recorder) -> None:
-    assert {inputs["logging"] for inputs in program.commands.values()} == {"none"}
+    assert {inputs["logging"] for inputs in _commands(program).values()} == {"none"}
 
 
 def test_user_data_is_kept_encrypted(program: Recorder) -> None:

@@ -17,6 +17,7 @@ from tests import bundles, stacks
 HOSTS = ("hs-1", "hs-2", "pg-1", "pg-2", "ops-1", "derp-sh")
 SECRETS = (
     *("SuperuserPassword", "ReplicationPassword", "RewindPassword", "HeadscalePassword"),
+    "GuardPassword",
     *("privkey:", "KEY OF"),
 )
 
@@ -65,23 +66,47 @@ def test_the_same_input_gives_the_same_bundle(name: str) -> None:
     assert bundles.build("prod", name).to_json() == bundles.build("prod", name).to_json()
 
 
-@pytest.mark.parametrize("active", ["hs-1", "hs-2"])
-def test_headscale_runs_on_the_active_host_only(active: str) -> None:
-    running = {
-        name: unit.running
-        for name in ("hs-1", "hs-2")
-        for unit in bundles.build("prod", name, {"control.active": active}).units
-        if unit.name == "headscale.service"
-    }
-
-    assert running == {"hs-1": active == "hs-1", "hs-2": active == "hs-2"}
+def test_headscale_has_no_unit_of_its_own_beside_the_guard() -> None:
+    for name in ("hs-1", "hs-2"):
+        units = {unit.name for unit in bundles.build("prod", name).units if unit.running}
+        assert "mesh-guard.service" in units
+        assert "headscale.service" not in units, "two live servers corrupt each other"
 
 
-def test_both_control_hosts_have_the_same_headscale_configuration() -> None:
+def test_control_hosts_differ_only_in_how_headscale_logs_into_the_database() -> None:
     first, second = (bundles.files(bundles.build("prod", name)) for name in ("hs-1", "hs-2"))
+    configs = [yaml.safe_load(f["/etc/headscale/config.yaml"].content) for f in (first, second)]
 
-    for path in ("/etc/headscale/config.yaml", "/etc/headscale/derp.yaml"):
-        assert first[path] == second[path], "a fail-over must not change what clients see"
+    assert first["/etc/headscale/derp.yaml"] == second["/etc/headscale/derp.yaml"]
+    assert [c["database"]["postgres"].pop("user") for c in configs] == [
+        "headscale_hs_1",
+        "headscale_hs_2",
+    ]
+    assert configs[0] == configs[1], "a fail-over must not change what clients see"
+
+
+def test_each_guard_competes_with_the_other_host_at_every_voter() -> None:
+    guards = [
+        json.loads(bundles.files(bundles.build("prod", name))["/etc/mesh/guard.json"].content)
+        for name in ("hs-1", "hs-2")
+    ]
+
+    assert [guard["host"] for guard in guards] == ["hs-1", "hs-2"]
+    assert [guard["peers"] for guard in guards] == [["hs-2"], ["hs-1"]]
+    assert guards[0]["prefix"] == guards[1]["prefix"]
+    assert guards[0]["endpoints"] == [f"https://{v}:2379" for v in ("pg-1", "pg-2", "ops-1")]
+
+
+def test_a_control_host_may_log_in_only_with_its_own_roles() -> None:
+    rules = config("pg-1", "/etc/patroni/patroni.yml")["postgresql"]["pg_hba"]
+    addresses = {name: stacks.build("prod").host(name).address for name in ("hs-1", "hs-2")}
+
+    allowed = [rule.split()[2:4] for rule in rules if rule.startswith("hostssl headscale ")]
+    assert allowed == [
+        [f"{kind}_{name.replace('-', '_')}", f"{address}/32"]
+        for name, address in addresses.items()
+        for kind in ("headscale", "guard")
+    ]
 
 
 def test_etcd_members_agree_on_the_three_voters_and_vote_before_they_depose() -> None:
@@ -162,9 +187,9 @@ def test_the_committed_registry_is_sound_and_stable() -> None:
 
     loaded = registry.load(folder)
 
-    assert loaded.to_json() == registry.load(folder).to_json()
+    assert loaded.to_json("seal") == registry.load(folder).to_json("seal")
     assert {"prod-servers", "operator-device"} <= {key.name for key in loaded.keys}
-    assert json.loads(loaded.to_json())["policy"] == loaded.policy
+    assert json.loads(loaded.to_json("seal"))["policy"] == loaded.policy
 
 
 @pytest.mark.parametrize(

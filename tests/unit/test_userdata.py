@@ -9,7 +9,10 @@ import ast
 import base64
 import dataclasses
 import gzip
+import io
 import re
+import subprocess
+import zipfile
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +20,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from mesh import settings, topology, userdata
+from mesh import bundle, settings, topology, userdata
 
 STACKS: Final = ("prod", "staging", "lab")
 SYSTEMS: Final = ("debian-12", "ubuntu-22.04")
@@ -53,8 +56,12 @@ def parsed(chosen: settings.Settings, host: topology.Host) -> dict[str, Any]:
 def content(config: dict[str, Any], path: str) -> str:
     found = {entry["path"]: entry for entry in config["write_files"]}[path]
     if found.get("encoding") == "gz+b64":
-        return gzip.decompress(base64.b64decode(found["content"])).decode()
+        return packed(found).decode(errors="replace")
     return str(found["content"])
+
+
+def packed(entry: dict[str, Any]) -> bytes:
+    return gzip.decompress(base64.b64decode(entry["content"]))
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -101,15 +108,41 @@ def instructions(program: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", userdata.SCRIPTS)
-def test_a_script_arrives_as_it_is_in_the_repository_but_for_its_prose(name: str) -> None:
+MODULES: Final = [(name, module) for name in userdata.SCRIPTS for module in userdata.SCRIPTS[name]]
+
+
+def program(name: str) -> bytes:
+    """A program as it is on a host."""
     chosen = load("lab")
     config = parsed(chosen, topology.build(chosen).host("ops-1"))
-    source = (ROOT / "cloud-init/scripts" / name).read_text()
-    arrived = content(config, f"/usr/local/sbin/{name}")
+    entries = {entry["path"]: entry for entry in config["write_files"]}
+    return packed(entries[f"/usr/local/sbin/{name}"])
 
-    assert arrived.splitlines()[0] == source.splitlines()[0], "the same interpreter"
-    assert instructions(arrived) == instructions(source)
+
+@pytest.mark.parametrize(("name", "module"), MODULES)
+def test_a_script_arrives_as_it_is_in_the_repository_but_for_its_prose(
+    name: str, module: str
+) -> None:
+    source = (ROOT / userdata.SCRIPTS[name][module]).read_text()
+    with zipfile.ZipFile(io.BytesIO(program(name))) as arrived:
+        assert instructions(arrived.read(module).decode()) == instructions(source)
+
+
+def test_what_arrives_is_enough_to_apply_a_bundle(tmp_path: Path) -> None:
+    place = tmp_path / "mesh-apply"
+    place.write_bytes(program("mesh-apply"))
+    place.chmod(0o755)
+    nothing = bundle.Bundle().to_json()
+
+    done = subprocess.run(
+        [str(place), f"--root={tmp_path}"],
+        input=nothing,
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin"},  # no virtual environment, in which there would be more
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 STATEMENT: Final = re.compile(

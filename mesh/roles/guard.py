@@ -1,0 +1,102 @@
+"""The guard of a control host: its program, its configuration, and the names by which it and
+Headscale log into the database."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+from mesh import headscale, secrets
+from mesh.bundle import Bundle, Directory, File, Unit
+from mesh.roles import parts
+from mesh.settings import Settings
+from mesh.topology import Host, Topology
+
+UNIT: Final = "mesh-guard.service"
+CONFIG: Final = "/etc/mesh/guard.json"
+PASSWORD: Final = "/etc/mesh/guard.password"
+STATUS: Final = "/run/mesh-guard/status.json"
+METRICS_PORT: Final = 9105
+_PROGRAM: Final = "/usr/local/lib/mesh/guard"
+_SOURCE: Final = Path(__file__).resolve().parents[2] / "guard"
+
+
+def login(host: str) -> str:
+    """The database role of the guard of a control host; the database's fence knows the host by
+    it."""
+    return f"guard_{host.replace('-', '_')}"
+
+
+def headscale_login(host: str) -> str:
+    """The database role of Headscale on a control host; the fence opens and closes it."""
+    return f"headscale_{host.replace('-', '_')}"
+
+
+# How long a silent holder keeps the lease, and how long before that its Headscale is dead; seconds.
+_TIMINGS: Final = {"fast": {"lease": 5, "margin": 1.0}, "normal": {"lease": 10, "margin": 2.0}}
+
+
+def bundle(
+    settings: Settings,
+    topology: Topology,
+    host: Host,
+    passwords: secrets.ControlPasswords,
+    *restart_on: str,
+) -> Bundle:
+    """The unit that runs Headscale on one host at a time; `restart_on` are paths of what
+    Headscale itself needs."""
+    files = (
+        *_program(),
+        File(path=CONFIG, content=_configuration(settings, topology, host)),
+        File(
+            path=PASSWORD,
+            content=passwords.guard + "\n",
+            mode="0600",
+            owner="headscale",
+            group="headscale",
+        ),
+        parts.unit_file("control", UNIT),
+    )
+    return Bundle(
+        directories=(
+            Directory(path="/usr/local/lib/mesh"),
+            Directory(path=_PROGRAM),
+        ),
+        files=files,
+        units=(
+            Unit(name=UNIT, restart_on=(*restart_on, parts.CA, *(file.path for file in files))),
+        ),
+    )
+
+
+def _program() -> tuple[File, ...]:
+    return tuple(
+        File(path=f"{_PROGRAM}/{path.name}", content=path.read_text(encoding="utf-8"))
+        for path in sorted(_SOURCE.glob("*.py"))
+    )
+
+
+def _configuration(settings: Settings, topology: Topology, host: Host) -> str:
+    values = {
+        "host": host.name,
+        "peers": [peer.name for peer in topology.having("control") if peer.name != host.name],
+        "endpoints": [f"https://{voter.name}:2379" for voter in topology.voters],
+        "prefix": "/mesh/headscale",
+        "ca": parts.CA,
+        "certificate": headscale.CERTIFICATE,
+        "key": headscale.KEY,
+        "database": (
+            f"host={parts.POSTGRES_NAME} port=5432 dbname=headscale user={login(host.name)}"
+            f" sslmode=verify-full sslrootcert={parts.CA}"
+        ),
+        "password_file": PASSWORD,
+        "command": ["/usr/local/bin/headscale", "--config", headscale.CONFIG, "serve"],
+        "probe": f"https://127.0.0.1:{headscale.PORT}/version",
+        "probe_name": host.name,
+        "metrics_address": str(host.address),
+        "metrics_port": METRICS_PORT,
+        "status_file": STATUS,
+        "timing": _TIMINGS[settings.recovery],
+    }
+    return json.dumps(values, indent=2) + "\n"
