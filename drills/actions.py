@@ -154,8 +154,8 @@ def switch_over(target: Target) -> None:
     target.mesh.host(target.primary).exec([*PATRONICTL, "switchover", *ends, "--force"])
 
 
-def restore(mesh: Mesh) -> None:
-    """Undo whatever an interrupted drill left."""
+def restore(mesh: Mesh, *, guarded: bool = True) -> None:
+    """Undo whatever an interrupted drill left; guards are started unless the baseline runs."""
     mesh.world.heal_all()
     names = (*mesh.controls, *mesh.voters)
     for name in names:
@@ -168,7 +168,7 @@ def restore(mesh: Mesh) -> None:
     for name in mesh.databases:
         mesh.host(name).exec(["rm", "-f", FILLER, f"{FILLER}.rest"])
         start_again(mesh.host(name), "patroni.service")
-    for name in mesh.controls:
+    for name in mesh.controls if guarded else ():
         start_again(mesh.host(name), "mesh-guard.service")
 
 

@@ -26,7 +26,8 @@ _ETCD: Final = "http://127.0.0.1:2381/health"
 
 @dataclass(frozen=True)
 class Gate:
-    """Whether the mesh is whole. `guarded` is off where no guard runs (the baseline)."""
+    """Whether the mesh is whole. `guarded` is off in the baseline: no guard runs, and
+    the standby need not be in sync."""
 
     mesh: Mesh
     probes: Probes
@@ -51,7 +52,7 @@ class Gate:
         looks = {name: watch.last for name, watch in self.probes.sessions.items()}
         quick = [
             *self.probes.failures(),
-            *database_lacks(looks, now),
+            *database_lacks(looks, now, in_sync=self.guarded),
             *writers_lack(self.probes.writers.since(now - FRESH - 2)),
             *servers_lack(self.probes.servers.running()),
             *self._streams_lack(now),
@@ -97,17 +98,17 @@ def _heard(counts: Sequence[Any], now: float) -> bool:
     return bool(recent) and recent[-1].messages > recent[0].messages
 
 
-def database_lacks(looks: Mapping[str, Look], now: float) -> list[str]:
-    """What is missing to one primary with one standby in sync."""
+def database_lacks(looks: Mapping[str, Look], now: float, *, in_sync: bool = True) -> list[str]:
+    """What is missing to one primary with one standby that streams, and is in sync if so asked."""
     silent = [name for name, k in looks.items() if k.primary is None or now - k.at > FRESH]
     if silent:
         return [f"database {name}: does not answer" for name in silent]
     primaries = [name for name, k in looks.items() if k.primary]
     if len(primaries) != 1:
         return [f"primaries: {', '.join(primaries) or 'none'}"]
-    wanted = len(looks) - 1
-    if looks[primaries[0]].sync != wanted:
-        return [f"database {primaries[0]}: no standby streams in sync"]
+    primary = looks[primaries[0]]
+    if (primary.sync if in_sync else primary.streaming) != len(looks) - 1:
+        return [f"database {primaries[0]}: no standby streams{' in sync' if in_sync else ''}"]
     return []
 
 

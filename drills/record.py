@@ -23,7 +23,7 @@ class Record:
     design: str  # "guard" or "baseline"
     clients_back_s: float | None  # the slowest client whose entry lived; 0: undisturbed
     clients_on_dead_entry: int  # clients whose connection ran through a host that fell silent
-    dead_entry_back_s: float | None  # the slowest of those; None without any, too
+    dead_entry_back_s: float | None  # the slowest of those, before the heal; None without any
     registration_back_s: float | None  # a brand-new client, after writes were back
     writes_back_s: float | None
     writes_gap_s: float  # the longest time without an acknowledged write until the heal

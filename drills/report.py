@@ -18,6 +18,13 @@ _TIMES: Final = {
     "writes_gap_s": "longest write gap",
     "whole_again_s": "whole after the heal",
 }
+_DESIGNS: Final = {
+    "guard": "The mesh as it is: a guard on each control host, lease of 5 s; Patroni with ttl 20, "
+    "loop 5, synchronous.",
+    "baseline": "For comparison: Headscale as a plain unit with `Restart=always` on hs-1, Patroni "
+    "with its defaults (ttl 30, loop 10, asynchronous). Loss of hs-1 waits for an operator, who "
+    "is not played: it is never back before the heal.",
+}
 _HEAD: Final = """\
 # Fault drills
 
@@ -28,8 +35,10 @@ everything must be whole. Raw rows: `drills.json`.
 
 - *clients back*: the slowest joined client got a new stream from Headscale that delivers, by
   tailscaled's own counters, sampled every 0.1 s; 0: its stream went on. Clients whose connection
-  ran through the entry of a host that fell silent hear nothing and wait for their own watchdog of
-  120 s: they are counted apart, under *dead entry*.
+  ran through the entry of a host that fell silent hear nothing and notice late: they are counted
+  apart, under *dead entry*, "never" when only the heal brought them back. tailscaled's watchdog
+  ends the stream after 120 s, but asks anew on the same dead TCP connection, which the kernel
+  gives up after some 15 minutes (`net.ipv4.tcp_retries2`).
 - *new client registered*: the first brand-new client that was done after writes were back; one
   takes 2 to 4 s without any fault.
 - *writes back*: end of the last gap of more than 1 s between acknowledged writes, of two writers,
@@ -56,7 +65,7 @@ def _design(name: str, rows: Sequence[Row]) -> str:
     return "\n".join(
         [
             f"## Design: {name}\n",
-            f"{len(rows)} drills, {span}.\n",
+            f"{_DESIGNS[name]} {len(rows)} drills, {span}.\n",
             _table(
                 ["fault", "n", *_TIMES.values(), "missed goals"],
                 (

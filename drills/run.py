@@ -226,12 +226,17 @@ class Drill:
         back = times.fault + (writes.back or 0.0)
         clients = self._clients(back)
         alive = [seconds for name, seconds in clients.items() if name not in self.dead]
-        dead = [seconds for name, seconds in clients.items() if name in self.dead]
+        held = times.healing - times.fault
+        dead = [  # what only the heal brought back did not come back
+            seconds if seconds is not None and seconds <= held else None
+            for name, seconds in clients.items()
+            if name in self.dead
+        ]
         registered = newcomers.registered_after(back) if writes.back is not None else None
         details: dict[str, Any] = {
             "active": target.active,
             "primary": target.primary,
-            "held_s": round(times.healing - times.fault, 2),
+            "held_s": round(held, 2),
             "clients": {
                 name: {"entry": "+".join(ways[name]), "back_s": _rounded(clients[name])}
                 for name in clients

@@ -28,6 +28,7 @@ _QUESTION: Final = """
 SELECT jsonb_build_object('recovery', pg_is_in_recovery(),
  'sync', (SELECT count(*) FROM pg_stat_replication
           WHERE sync_state = 'sync' AND state = 'streaming'),
+ 'streaming', (SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'),
  'writers', (SELECT coalesce(jsonb_agg(DISTINCT host(client_addr)), '[]') FROM pg_stat_activity
              WHERE usename LIKE 'headscale%' AND client_addr IS NOT NULL),
  'holder', (SELECT host FROM fence.holder), 'token', (SELECT token FROM fence.holder));
@@ -41,6 +42,7 @@ class Look:
     at: float
     primary: bool | None
     sync: int = 0  # standbys in sync
+    streaming: int = 0  # standbys that follow, in sync or not
     writers: frozenset[str] = frozenset()  # control hosts with a session that may write
     holder: str = ""  # of the fence
     token: int = 0
@@ -101,6 +103,7 @@ def parse(at: float, answer: str, names: Mapping[str, str]) -> Look:
         at,
         primary=not found["recovery"],
         sync=found["sync"],
+        streaming=found["streaming"],
         writers=frozenset(names[address] for address in found["writers"] if address in names),
         holder=found["holder"] or "",
         token=found["token"] or 0,

@@ -101,12 +101,19 @@ def test_gaps_before_the_fault_and_after_the_heal_are_not_its() -> None:
 
 def test_psqls_line_becomes_a_sample_of_who_could_write() -> None:
     line = json.dumps(
-        {"recovery": False, "sync": 1, "writers": ["10.0.0.1"], "holder": "hs-1", "token": 7}
+        {
+            "recovery": False,
+            "sync": 1,
+            "streaming": 1,
+            "writers": ["10.0.0.1"],
+            "holder": "hs-1",
+            "token": 7,
+        }
     )
 
     found = sessions.parse(NOW, line, {"10.0.0.1": "hs-1"})
 
-    assert found == Look(NOW, True, 1, frozenset({"hs-1"}), "hs-1", 7)
+    assert found == Look(NOW, True, 1, 1, frozenset({"hs-1"}), "hs-1", 7)
     assert sessions.parse(NOW, "", {}).primary is None, "no answer is no primary"
 
 
@@ -153,6 +160,12 @@ def test_a_database_is_whole_with_a_standby_in_sync() -> None:
     whole = {"pg-1": Look(NOW, True, sync=1), "pg-2": Look(NOW, False)}
 
     assert gate.database_lacks(whole, NOW) == []
+
+
+def test_the_baselines_standby_need_not_be_in_sync() -> None:
+    looks = {"pg-1": Look(NOW, True, sync=0, streaming=1), "pg-2": Look(NOW, False)}
+
+    assert gate.database_lacks(looks, NOW, in_sync=False) == []
 
 
 @pytest.mark.parametrize(
