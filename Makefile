@@ -4,6 +4,7 @@ SHELL := /bin/bash -euo pipefail
 STACK ?= prod
 PYTHON := .venv/bin/python
 LAB := .lab
+RUNS ?= 1
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,10 +49,13 @@ unit: setup check  ## the fast layers: check, unit tests, rendered files
 test: setup artifacts check  ## every test: unit, rendered files, engine, booted hosts
 	.venv/bin/pytest -q --durations=15
 
+drill: setup artifacts  ## RUNS drills of each fault on the lab, into docs/reports/
+	$(PYTHON) -m drills --state $(LAB) --runs $(RUNS)
+
 bench: setup artifacts  ## measure a preview of prod into docs/reports/
 	$(PYTHON) -m benchmarks.preview
 
 lock:  ## resolve requirements.in anew into requirements.txt
 	uv pip compile --generate-hashes --python-version 3.11 --no-emit-index-url --no-header requirements.in -o requirements.txt
 
-.PHONY: help setup machine artifacts lab lab-down preview check fix unit test bench lock
+.PHONY: help setup machine artifacts lab lab-down preview check fix unit test drill bench lock

@@ -116,7 +116,8 @@ def show_hosts(outputs: dict[str, Any], active: str) -> None:
 
 def show_nodes(active: Host) -> None:
     """The mesh as Headscale sees it."""
-    _console.print(active.exec(["headscale", "nodes", "list"]).stdout)
+    said = active.exec(["headscale", "nodes", "list"]).stdout
+    _console.print(said, markup=False)  # a node's key is shown in brackets
 
 
 def active_name(world: World, outputs: dict[str, Any], within: float = 60) -> str:

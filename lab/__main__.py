@@ -122,9 +122,13 @@ def _terminate(options: argparse.Namespace) -> int:
 
 
 def _cut(options: argparse.Namespace) -> int:
-    ports = tuple(options.except_port)
-    hosts = (options.one, options.other)
-    World.open(options.state).cut(Cut(hosts=hosts, protocol=options.protocol, except_ports=ports))
+    cut = Cut(
+        hosts=(options.one, options.other),
+        protocol=options.protocol,
+        ports=tuple(options.port),
+        except_ports=tuple(options.except_port),
+    )
+    World.open(options.state).cut(cut)
     return 0
 
 
@@ -218,11 +222,15 @@ def _add_hosts(add: Any) -> None:
 
 
 def _add_faults(add: Any) -> None:
-    pair: tuple[tuple[str, dict[str, Any]], ...] = (("one", {}), ("other", {}))
+    pair: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("one", {}),
+        ("other", {"help": "or '*' for everyone else"}),
+    )
     add(
         *("cut", _cut, "drop all traffic between two hosts, established connections too"),
         *pair,
         ("--protocol", {"choices": ("tcp", "udp", "icmp")}),
+        ("--port", {"type": int, "action": "append", "default": []}),
         ("--except-port", {"type": int, "action": "append", "default": []}),
     )
     add("block-udp", _block_udp, "drop UDP between two hosts, except STUN (3478)", *pair)

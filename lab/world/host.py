@@ -183,7 +183,11 @@ class Host:
         write_text(self.folder / "boot", f"exec {shlex.join(line)}\n")
 
     def power_off(self) -> None:
-        """Cut the power: every process is killed at once, nothing is written any more."""
+        """Cut the power: every process is killed at once, nothing is written any more. Peers
+        hear nothing: the dying processes' farewells do not leave the host.
+        """
+        if self.exists():
+            network.silence(self.state, self.facts()["network"], self.name, self.address)
         leader = self.leader()
         inside = process.namespace_of(leader, "pid") if leader else None
         cgroup.kill(self.group)
@@ -290,15 +294,16 @@ class Host:
         return f"{self.state.prefix}-{self.name}"
 
     def _await_answer(self, within: float) -> None:
-        address, router = self.address, network.router_of(self.state, self.facts()["network"])
+        """Asked from within: the host's own firewall may let nobody else in."""
+        address, own = self.address, network.namespace_of(self.state, self.name)
 
         def answers() -> bool:
             if not self.running():
                 raise HostError(self.name, "died while starting", self.last_lines())
-            return _ssh_answers(address)
+            return _ssh_answers(own, address)
 
         try:
-            netns.call(router, lambda: until(answers, within=within, what="port 22", poll=0.1))
+            until(answers, within=within, what="port 22", poll=0.1)
         except DeadlineError as error:
             reason = f"did not answer on port 22 within {within:g} s"
             raise HostError(self.name, reason, self.last_lines()) from error
@@ -372,9 +377,12 @@ def every(state: State) -> list[Host]:
     return [Host(state, path.name) for path in sorted(state.hosts.iterdir()) if path.is_dir()]
 
 
-def _ssh_answers(address: str) -> bool:
-    try:
+def _ssh_answers(namespace: str, address: str) -> bool:
+    def ask() -> bool:
         with socket.create_connection((address, 22), timeout=1) as connection:
             return connection.recv(4) == b"SSH-"
-    except OSError:
+
+    try:
+        return netns.call(namespace, ask)
+    except OSError:  # no answer yet, or no namespace for a moment while it reboots
         return False

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from pydantic import TypeAdapter
 
 Direction = Literal["in", "out"]
+EVERYONE: Final = "*"  # every other host and service, in a Cut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,11 +137,13 @@ class Bucket:
 class Cut:
     """Traffic between two hosts that is dropped, both ways.
 
-    `protocol` limits it to one protocol, `except_ports` lets those ports (of either end) pass.
+    The second host may be EVERYONE. `protocol` limits the cut to one protocol; with tcp and udp,
+    `ports` limits it to those ports of either end, and `except_ports` lets those pass.
     """
 
     hosts: tuple[str, str]
     protocol: str | None = None
+    ports: tuple[int, ...] = ()
     except_ports: tuple[int, ...] = ()
 
 

@@ -86,6 +86,14 @@ def plug(state: State, network: Network, place: Attachment) -> str:
     return host
 
 
+def silence(state: State, network: str, host: str, address: str) -> None:
+    """Nothing that a host sends arrives any more, and nobody is told that it is not there."""
+    router = _router(state, network)
+    if netns.exists(router):
+        _cut_cable(router, addresses.router_side(host))
+        ip(router, f"route replace blackhole {address}/32")
+
+
 def unplug(state: State, network: str, host: str) -> None:
     """Remove a host's namespace and cable, with all that the host set up in it."""
     router = _router(state, network)
@@ -94,11 +102,9 @@ def unplug(state: State, network: str, host: str) -> None:
     netns.delete(state.namespace("host", host))
 
 
-def router_of(state: State, network: str) -> str:
-    """The namespace of a network's router; from there its hosts answer, whatever their groups
-    allow.
-    """
-    return _router(state, network)
+def namespace_of(state: State, host: str) -> str:
+    """The namespace of a host; it is there while the host's power is on."""
+    return state.namespace("host", host)
 
 
 def _router(state: State, network: str) -> str:

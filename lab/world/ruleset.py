@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 
 from lab.world import addresses
-from lab.world.model import Attachment, Cut, Direction, Model, Network, Rule
+from lab.world.model import EVERYONE, Attachment, Cut, Direction, Model, Network, Rule
 
 TABLE = "ip lab"
 
@@ -148,20 +148,26 @@ def _cut(network: Network, cut: Cut, model: Model) -> Iterator[str]:
     for near, far in (cut.hosts, cut.hosts[::-1]):
         place = network.attachment(near)
         others = _seen_as(far, model)
-        if place is None or not others:
+        if place is None or not (others or far == EVERYONE):
             continue
         for here, there in (("saddr", "daddr"), ("daddr", "saddr")):
-            pair = f"ip {here} {place.address} ip {there} {_set(others)}"
-            yield f"{pair} {_cut_protocol(cut)}drop"
+            pair = f"ip {here} {place.address} "
+            if far != EVERYONE:
+                pair += f"ip {there} {_set(others)} "
+            yield from (f"{pair}{which}drop" for which in _cut_protocol(cut))
 
 
-def _cut_protocol(cut: Cut) -> str:
+def _cut_protocol(cut: Cut) -> list[str]:
+    """The conditions, each with a space after it; what meets one of them is dropped."""
     if cut.protocol is None:
-        return ""
+        return [""]
+    if cut.protocol in {"tcp", "udp"} and cut.ports:
+        ports = _set(map(str, cut.ports))
+        return [f"{cut.protocol} {end} {ports} " for end in ("dport", "sport")]
     if cut.protocol in {"tcp", "udp"} and cut.except_ports:
         ports = _set(map(str, cut.except_ports))
-        return f"{cut.protocol} dport != {ports} {cut.protocol} sport != {ports} "
-    return f"meta l4proto {cut.protocol} "
+        return [f"{cut.protocol} dport != {ports} {cut.protocol} sport != {ports} "]
+    return [f"meta l4proto {cut.protocol} "]
 
 
 def _seen_as(host: str, model: Model) -> list[str]:

@@ -22,7 +22,7 @@ from lab.world import host as machines
 from lab.world.authority import authority
 from lab.world.errors import WorldError
 from lab.world.host import Host, HostSpec
-from lab.world.model import Cut, Model, Part, from_json, to_json
+from lab.world.model import EVERYONE, Cut, Model, Part, from_json, to_json
 from lab.world.state import DEFAULT, State, read_json, write_json
 from lab.world.workstation import Operator
 
@@ -201,16 +201,25 @@ class World:
 
     # Faults
 
-    def cut(self, cut: Cut) -> None:
-        """Drop traffic between two hosts from now on, established connections too."""
-        one, other = (self.host(name).name for name in cut.hosts)
-        cut = replace(cut, hosts=(one, other))
-        self.change(_CUTS, lambda model: Part(cuts=(*_others(model, cut), cut)))
+    def cut(self, *cuts: Cut) -> None:
+        """Drop traffic between hosts from now on, established connections too. A cut replaces
+        an earlier one between the same two.
+        """
+        new = tuple(replace(cut, hosts=self._ends(*cut.hosts)) for cut in cuts)
+        self.change(_CUTS, lambda model: Part(cuts=(*_others(model, *new), *new)))
 
     def heal(self, one: str, other: str) -> None:
-        """Undo every cut between two hosts."""
-        cut = Cut(hosts=(self.host(one).name, self.host(other).name))
+        """Undo the cut between two hosts."""
+        cut = Cut(hosts=self._ends(one, other))
         self.change(_CUTS, lambda model: Part(cuts=_others(model, cut)))
+
+    def heal_all(self) -> None:
+        """Undo every cut."""
+        self.change(_CUTS, lambda _: Part())
+
+    def _ends(self, *names: str) -> tuple[str, str]:
+        one, other = (name if name == EVERYONE else self.host(name).name for name in names)
+        return one, other
 
 
 def _demand_tools() -> None:
@@ -221,6 +230,6 @@ def _demand_tools() -> None:
         raise WorldError("this machine lacks programs", f"apt-get install {' '.join(missing)}")
 
 
-def _others(model: Model, cut: Cut) -> tuple[Cut, ...]:
-    part = model.parts.get(_CUTS, Part())
-    return tuple(known for known in part.cuts if {*known.hosts} != {*cut.hosts})
+def _others(model: Model, *cuts: Cut) -> tuple[Cut, ...]:
+    part, ends = model.parts.get(_CUTS, Part()), [{*cut.hosts} for cut in cuts]
+    return tuple(known for known in part.cuts if {*known.hosts} not in ends)

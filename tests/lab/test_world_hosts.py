@@ -5,6 +5,7 @@ Networks are in test_world_network.py, public services in test_world_services.py
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,30 @@ def test_a_power_cut_ends_every_process_at_once(two_hosts: TwoHosts) -> None:
     two_hosts.back.start()
 
     assert left == []
+
+
+def test_a_power_cut_is_silent_to_the_peers(two_hosts: TwoHosts) -> None:
+    program = (
+        "import socket\n"
+        "c = socket.create_connection(('10.0.1.11', 22), 5)\n"
+        "c.settimeout(2)\n"
+        "c.recv(1024)\n"
+        "print('up', flush=True)\n"
+        "try:\n"
+        "    print(c.recv(1))\n"
+        "except TimeoutError:\n"
+        "    print('silence')\n"
+    )
+    line = two_hosts.front.exec_line(["python3", "-c", program])
+
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as talk:
+        assert talk.stdout is not None
+        assert talk.stdout.readline() == "up\n"
+        two_hosts.back.power_off()
+        heard = talk.stdout.readline()
+    two_hosts.back.start()
+
+    assert heard == "silence\n", "a host without power cannot say goodbye"
 
 
 def test_a_host_shuts_down_in_order_when_stopped(two_hosts: TwoHosts) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from lab.world.host import Host, HostSpec
-from lab.world.model import Cut, Group, Network, Rule
+from lab.world.model import EVERYONE, Cut, Group, Network, Rule
 from tests.lab.pair import FRONT_PUBLIC, NAT_PUBLIC, OWNER, TwoHosts, declaration, network
 
 _CONNECT = "import socket; socket.create_connection(({address!r}, {port}), {within}).close()"
@@ -183,6 +183,29 @@ def test_a_cut_of_udp_leaves_tcp_alone(two_hosts: TwoHosts) -> None:
     two_hosts.world.heal("front", "back")
 
     assert still
+
+
+def test_a_cut_of_ports_leaves_the_other_ports_alone(two_hosts: TwoHosts) -> None:
+    two_hosts.world.cut(Cut(hosts=("front", "back"), protocol="tcp", ports=(9000,)))
+    still = reaches(two_hosts.front, "10.0.1.11", 22)
+    two_hosts.world.cut(Cut(hosts=("front", "back"), protocol="tcp", ports=(22,)))
+    now = reaches(two_hosts.front, "10.0.1.11", 22)
+    two_hosts.world.heal("front", "back")
+
+    assert (still, now) == (True, False)
+
+
+def test_a_host_cut_from_everyone_reaches_nobody(two_hosts: TwoHosts) -> None:
+    two_hosts.world.cut(Cut(hosts=("back", EVERYONE)))
+    found = [
+        reaches(two_hosts.front, "10.0.1.11", 22),
+        reaches(two_hosts.back, "10.0.1.10", 22),
+        reaches(two_hosts.back, FRONT_PUBLIC, 22),
+    ]
+    two_hosts.world.heal_all()
+
+    assert not any(found)
+    assert reaches(two_hosts.back, "10.0.1.10", 22)
 
 
 def test_a_healed_cut_leaves_nothing_behind(two_hosts: TwoHosts) -> None:

@@ -1,0 +1,187 @@
+"""Fault drills on the booted lab: python -m drills --state .lab --runs 20.
+
+Each drill breaks one thing while clients and writers use the mesh, measures, mends it, and keeps
+one record. An interrupted run mends what it broke and keeps what it had recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.status import Status
+
+from drills import actions, api, baseline, record, report, two_clients
+from drills.api import Api, ApiError, Registry
+from drills.faults import FAULTS
+from drills.gate import Gate
+from drills.mesh import Mesh
+from drills.probes import Probes
+from drills.record import Record
+from drills.run import Drill, DrillError
+from lab.engine import Engine
+from lab.world.errors import WorldError
+
+REPOSITORY: Final = Path(__file__).parent.parent
+REPORTS: Final = REPOSITORY / "docs" / "reports"
+PATIENCE: Final = 150.0  # s; a client on a silent entry notices after 120, if it ever does
+_console: Final = Console(highlight=False, soft_wrap=True, markup=False)
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Many drills on one mesh."""
+
+    mesh: Mesh
+    names: tuple[str, ...]
+    runs: int
+    folder: Path
+    guarded: bool
+    patience: float
+
+    def run(self) -> int:
+        """How many drills failed, lost a write or saw two writers."""
+        actions.restore(self.mesh)
+        baseline.restore(self.mesh)
+        active = two_clients.active_name(self.mesh.world, self.mesh.outputs)
+        key = api.create_key(self.mesh, active)
+        try:
+            with nullcontext() if self.guarded else baseline.applied(self.mesh):
+                return self._with(key)
+        finally:
+            active = two_clients.active_name(self.mesh.world, self.mesh.outputs)
+            api.expire_key(self.mesh, active, key)
+
+    def _with(self, key: str) -> int:
+        addresses = tuple(api.addresses(self.mesh))
+        door = Api(self.mesh.server_name, self.mesh.outputs["ca_certificate"], key, addresses)
+        try:
+            with Probes(self.mesh, door) as probes:
+                return self._all(probes, Registry(self.mesh, door))
+        except BaseException:
+            _console.print("mending what was broken")
+            actions.restore(self.mesh, guarded=self.guarded)
+            raise
+
+    def _all(self, probes: Probes, registry: Registry) -> int:
+        plan = self.names * self.runs
+        bad = 0
+        with _console.status("starting") as status:
+            for number, name in enumerate(plan, 1):
+                drill = Drill(
+                    name=name,
+                    fault=FAULTS[name],
+                    mesh=self.mesh,
+                    probes=probes,
+                    registry=registry,
+                    gate=Gate(self.mesh, probes, registry, self.guarded),
+                    design="guard" if self.guarded else "baseline",
+                    patience=self.patience,
+                    say=partial(_say, status, f"{number}/{len(plan)} {name}"),
+                )
+                done = self._one(drill)
+                report.write(self.folder, record.append(self.folder, done))
+                _console.print(f"{number}/{len(plan)} {summary(done)}")
+                bad += bool(done.failed or done.lost_acknowledged or done.double_writer_s)
+        return bad
+
+    def _one(self, drill: Drill) -> Record:
+        try:
+            return drill.run()
+        except (WorldError, ApiError, DrillError, OSError) as error:
+            actions.restore(self.mesh, guarded=self.guarded)
+            return record.failed(drill.name, drill.design, str(error))
+
+
+def summary(done: Record) -> str:
+    """One line for the person who watches."""
+    if done.failed:
+        return f"{done.fault}: FAILED: {done.failed}"
+    seconds = {
+        "clients": done.clients_back_s,
+        "dead entry": done.dead_entry_back_s if done.clients_on_dead_entry else 0,
+        "new client": done.registration_back_s,
+        "writes": done.writes_back_s,
+        "whole": done.whole_again_s,
+    }
+    said = ", ".join(f"{what} {_shown(value)}" for what, value in seconds.items() if value != 0)
+    return (
+        f"{done.fault}: {said}; lost {done.lost_acknowledged} of {done.acknowledged}, "
+        f"two writers {done.double_writer_s:g} s, pings lost {done.lost_pings}"
+    )
+
+
+def _shown(value: float | None) -> str:
+    return "never" if value is None else f"{value:.1f} s"
+
+
+def _say(status: Status, of: str, said: str) -> None:
+    status.update(f"{of}: {said}")
+    if not _console.is_terminal:
+        _console.print(f"{of}: {said}")
+
+
+def running_mesh(state: Path) -> Mesh:
+    """The mesh of stack lab with two clients on it, brought up where it is not."""
+    world = two_clients.running_world(state)
+    engine = Engine(state, REPOSITORY)
+    engine.ensure_stack(two_clients.STACK)
+    outputs = engine.stack_outputs(two_clients.STACK, show_secrets=True)
+    if "hosts" not in outputs:
+        engine.run("up", "--stack", two_clients.STACK, "--yes", "--skip-preview").check()
+        outputs = engine.stack_outputs(two_clients.STACK, show_secrets=True)
+    for host in world.hosts():
+        host.start()
+    return Mesh(world, outputs, two_clients.join_two(world, outputs))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The exit status: 1 when a drill failed, lost a write or saw two writers."""
+    options = _parser().parse_args(words)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was broken is mended
+    if options.list:
+        for name, fault in FAULTS.items():
+            _console.print(f"{name:22} {fault.title}")
+        return 0
+    possible = [name for name in FAULTS if not (options.baseline and name in baseline.IMPOSSIBLE)]
+    names = tuple(options.faults.split(",") if options.faults else possible)
+    if unknown := [name for name in names if name not in possible]:
+        _console.print(f"no such fault: {', '.join(unknown)}; --list shows them")
+        return 2
+    campaign = Campaign(
+        mesh=running_mesh(options.state),
+        names=names,
+        runs=options.runs,
+        folder=options.report,
+        guarded=not options.baseline,
+        patience=options.patience,
+    )
+    return 1 if campaign.run() else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m drills", description=__doc__)
+    parser.add_argument("--state", type=Path, default=Path(".lab"), help="the lab's folder")
+    parser.add_argument("--runs", type=int, default=1, help="of each fault, in turn")
+    parser.add_argument("--faults", help="some of them, as a,b,c; all without it")
+    parser.add_argument("--list", action="store_true", help="show the faults")
+    parser.add_argument(
+        "--baseline", action="store_true", help="without guards, Patroni with its own defaults"
+    )
+    parser.add_argument("--report", type=Path, default=REPORTS, help="the folder of the report")
+    parser.add_argument(
+        "--patience", type=float, default=PATIENCE, help="seconds until a fault is healed anyway"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""How faults are brought about and undone; the names of hosts are those of the topology."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+from drills.mesh import PATRONICTL, Mesh
+from drills.probes import Probes
+from drills.servers import state
+from lab.world import cgroup
+from lab.world.host import Host
+from lab.world.model import EVERYONE, Cut
+
+ETCD_PORTS: Final = (2379, 2380)
+POSTGRES_PORTS: Final = (5432, 8008)
+FILLER: Final = "/var/lib/postgresql/drill-filler"
+_FILL: Final = (
+    f"fallocate -l $(( $(stat -f -c %f /var/lib/postgresql) * 4096 )) {FILLER} || true; "
+    f"dd if=/dev/zero of={FILLER}.rest bs=4096 count=4000000 status=none || true; sync {FILLER}"
+)
+
+
+@dataclass
+class Target:
+    """Who is what when the fault comes, and what the fault leaves for its heal."""
+
+    mesh: Mesh
+    probes: Probes
+    active: str
+    standby: str
+    primary: str
+    replica: str
+    pids: list[int] = field(default_factory=list)  # stopped by a signal
+
+    @property
+    def other_voters(self) -> tuple[str, ...]:
+        """The voters that are not on the primary's host."""
+        return tuple(name for name in self.mesh.voters if name != self.primary)
+
+
+# Power and network
+
+
+def power_off(target: Target, *names: str) -> None:
+    """All at once."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: target.mesh.host(name).power_off(), names))
+
+
+def power_on(target: Target, *names: str) -> None:
+    """Returns when all answer."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: target.mesh.host(name).start(), names))
+
+
+def cut(target: Target, one: str, others: Sequence[str], ports: tuple[int, ...] = ()) -> None:
+    """Cut a host from others, on some TCP ports or wholly."""
+    mesh = target.mesh
+    mesh.world.cut(
+        *(
+            Cut(
+                hosts=(mesh.host(one).name, mesh.host(name).name),
+                protocol="tcp" if ports else None,
+                ports=ports,
+            )
+            for name in others
+        )
+    )
+
+
+def isolate(target: Target, name: str) -> None:
+    """Cut a host from everyone."""
+    target.mesh.world.cut(Cut(hosts=(target.mesh.host(name).name, EVERYONE)))
+
+
+def heal_network(target: Target) -> None:
+    """Undo every cut."""
+    target.mesh.world.heal_all()
+
+
+# Processes
+
+
+def kill_servers(target: Target) -> None:
+    """SIGKILL to Headscale on the active host."""
+    for pid in target.probes.servers.pids(target.active):
+        os.kill(pid, signal.SIGKILL)
+
+
+def freeze(target: Target, pids: Sequence[int]) -> None:
+    """SIGSTOP."""
+    target.pids += pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+
+
+def thaw(target: Target) -> None:
+    """SIGCONT to all that `freeze` stopped and that still is."""
+    for pid in target.pids:
+        with contextlib.suppress(ProcessLookupError):  # its guard or systemd killed it
+            os.kill(pid, signal.SIGCONT)
+
+
+def guard_pids(target: Target) -> list[int]:
+    """The guard's process on the active host; its server is not among them."""
+    group = f"{target.mesh.host(target.active).group}/machine/payload/system.slice"
+    servers = target.probes.servers.pids(target.active)
+    return [pid for pid in cgroup.pids(f"{group}/mesh-guard.service") if pid not in servers]
+
+
+def systemctl(target: Target, name: str, *words: str) -> None:
+    """`systemctl WORDS` on a host."""
+    target.mesh.host(name).exec(["systemctl", *words])
+
+
+def kill_voters(target: Target, *names: str) -> None:
+    """End etcd for good, as by SIGKILL."""
+    for name in names:
+        systemctl(target, name, "mask", "--runtime", "--quiet", "etcd.service")
+        systemctl(target, name, "kill", "--signal=KILL", "etcd.service")
+
+
+def revive_voters(target: Target, *names: str) -> None:
+    """Let etcd run again."""
+    for name in names:
+        start_again(target.mesh.host(name), "etcd.service")
+
+
+def kill_postmaster(target: Target) -> None:
+    """SIGKILL to PostgreSQL's first process on the primary."""
+    line = "kill -9 $(head -n1 /var/lib/postgresql/*/mesh/postmaster.pid)"
+    target.mesh.host(target.primary).exec(["sh", "-c", line])
+
+
+def fill_disk(target: Target) -> None:
+    """No byte is left on the primary's data disk, root's reserve included."""
+    target.mesh.host(target.primary).exec(["sh", "-c", _FILL])
+
+
+def empty_disk(target: Target) -> None:
+    """Give the room back."""
+    target.mesh.host(target.primary).exec(["rm", "-f", FILLER, f"{FILLER}.rest"])
+
+
+def switch_over(target: Target) -> None:
+    """The planned change of the primary."""
+    ends = ["--leader", target.primary, "--candidate", target.replica]
+    target.mesh.host(target.primary).exec([*PATRONICTL, "switchover", *ends, "--force"])
+
+
+def restore(mesh: Mesh, *, guarded: bool = True) -> None:
+    """Undo whatever an interrupted drill left; guards are started unless the baseline runs."""
+    mesh.world.heal_all()
+    names = (*mesh.controls, *mesh.voters)
+    for name in names:
+        mesh.host(name).start()
+    for pid in (pid for name in names for pid in _stopped(mesh.host(name))):
+        with contextlib.suppress(ProcessLookupError):  # somebody killed it
+            os.kill(pid, signal.SIGCONT)
+    for name in mesh.voters:
+        start_again(mesh.host(name), "etcd.service")
+    for name in mesh.databases:
+        mesh.host(name).exec(["rm", "-f", FILLER, f"{FILLER}.rest"])
+        start_again(mesh.host(name), "patroni.service")
+    for name in mesh.controls if guarded else ():
+        start_again(mesh.host(name), "mesh-guard.service")
+
+
+def _stopped(host: Host) -> list[int]:
+    return [pid for pid in cgroup.pids(host.group) if (state(pid) or "") == "T"]
+
+
+def start_again(host: Host, unit: str) -> None:
+    """Run a unit that may be masked, failed or running."""
+    host.exec(["systemctl", "unmask", "--runtime", "--quiet", unit])
+    host.exec(["systemctl", "reset-failed", unit], check=False)  # it may be loaded not at all
+    host.exec(["systemctl", "start", unit])
