@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from mesh import headscale, secrets, templates
@@ -12,6 +13,9 @@ from mesh.topology import Host, Topology
 
 _ENTRY_PEM: Final = f"{parts.TLS}/entry.pem"
 _REGISTRY: Final = "/usr/local/sbin/mesh-registry"
+_STEWARD: Final = "/usr/local/sbin/mesh-entry"
+_STEWARD_CONFIG: Final = "/etc/mesh/entry.json"
+_STEWARD_UNIT: Final = "mesh-entry.service"
 
 
 def bundle(
@@ -36,6 +40,7 @@ def bundle(
         _proxy("postgres", databases=topology.having("database")),
         _headscale(settings, topology, host, passwords, noise_key, certificate, artifacts),
         _entry(settings, topology, entry_certificate),
+        _steward(settings, topology, host),
         Bundle(checks=_checks(settings, host)),
     )
 
@@ -80,6 +85,30 @@ def _entry(settings: Settings, topology: Topology, certificate: secrets.Certific
         controls=topology.having("control"),
     )
     return parts.join(Bundle(files=(pem,)), proxy)
+
+
+def _steward(settings: Settings, topology: Topology, host: Host) -> Bundle:
+    """What keeps clients' streams off the host whose loss matters most."""
+    others = {
+        peer.name: str(peer.address)
+        for peer in topology.having("control")
+        if peer.name != host.name
+    }
+    values = {
+        "host": host.name,
+        "peers": others,
+        "server_name": settings.server_name,
+        "inside": str(settings.control.cidr),
+        "socket": "/run/haproxy-entry/admin.sock",
+        "ca": "/etc/ssl/certs/ca-certificates.crt",
+    }
+    files = (
+        File(path=_STEWARD, content=templates.text("control", _STEWARD), mode="0755"),
+        File(path=_STEWARD_CONFIG, content=json.dumps(values, indent=2) + "\n"),
+        parts.unit_file("control", _STEWARD_UNIT),
+    )
+    unit = Unit(name=_STEWARD_UNIT, restart_on=tuple(file.path for file in files))
+    return Bundle(files=files, units=(unit,))
 
 
 def _headscale(

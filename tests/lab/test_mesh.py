@@ -16,7 +16,7 @@ from tests.lab.mesh import Mesh
 SECRET_SIGNATURE: Final = "4dabf18193072939515e22adb298388d"  # marks a secret in Pulumi's state
 EXPOSED_LIMIT: Final = 2.0  # of systemd-analyze's exposure, 0 to 10
 UNITS: Final = {
-    "control": ("haproxy-entry", "haproxy-postgres", "mesh-guard", "mesh-trust"),
+    "control": ("haproxy-entry", "haproxy-postgres", "mesh-entry", "mesh-guard", "mesh-trust"),
     "database": ("etcd", "patroni"),
     "ops": ("etcd",),
     "relay": ("derper", "mesh-trust"),

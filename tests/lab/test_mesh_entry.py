@@ -81,9 +81,49 @@ def test_metrics_of_headscale_and_guard_are_there_from_inside(mesh: Mesh) -> Non
     assert 'mesh_guard_role{role="active"} 1.0' in guard.stdout
 
 
+def through(mesh: Mesh) -> set[str]:
+    """The control hosts through whose entries the device's streams run."""
+    names = {mesh.outputs["hosts"][name]["address"]: name for name in CONTROLS}
+    return {names[ends.split()[1].rpartition(":")[0]] for ends in streams(mesh)}
+
+
+def steered(mesh: Mesh) -> None:
+    """Returns when the device's streams run through the standby's entry."""
+    active = two_clients.active_name(mesh.world, mesh.outputs)
+    (standby,) = set(CONTROLS) - {active}
+    until(
+        lambda: through(mesh) == {standby},
+        within=120,
+        what=f"streams through {standby} alone",
+        seen=lambda: str(through(mesh)),
+    )
+
+
+def test_streams_run_through_the_host_that_does_not_run_headscale(mesh: Mesh) -> None:
+    steered(mesh)
+
+    mesh.host(two_clients.active_name(mesh.world, mesh.outputs)).exec(
+        ["systemctl", "restart", "mesh-guard"]
+    )
+
+    steered(mesh)
+
+
+def test_the_entry_of_the_active_host_still_lets_everybody_in(mesh: Mesh) -> None:
+    active = two_clients.active_name(mesh.world, mesh.outputs)
+    ruleset = ["nft", "list", "table", "inet", "mesh_entry"]
+    until(
+        lambda: mesh.host(active).exec(ruleset, check=False).status == 0,
+        within=60,
+        what="the steward's rules",
+    )
+
+    assert ask(mesh, active, "/version").stdout.split()[-1] == "200"
+
+
 def test_a_long_stream_survives_a_reload_of_both_entries(mesh: Mesh) -> None:
+    steered(mesh)
     before = streams(mesh)
-    assert before, "the device must hold a stream, or nothing is proved"
 
     for name in CONTROLS:
         reload(mesh, name)
