@@ -141,7 +141,7 @@ class Settings(_Frozen):
     recovery: Literal["fast", "normal"] = Field(
         "fast",
         description=(
-            "Timing of fail-over, Patroni's ttl/loop/retry and the guards' lease: fast 20/5/5 and"
+            "Timing of fail-over, Patroni's ttl/loop/retry and the guards' lease: fast 20/2/5 and"
             " 5 s, normal 30/10/10 and 10 s."
         ),
     )
