@@ -4,16 +4,23 @@ import gc
 
 import pulumi
 
-from components import configuration
-from components.installation import Installation
-
 gc.disable()  # the program lives for seconds; importing the SDKs would collect in vain
 
-settings = configuration.load()
-mesh = Installation(settings)
+from components import configuration, quiet  # noqa: E402 - after the line above
+from components.installation import Installation  # noqa: E402
 
-pulumi.export("server_url", f"https://{settings.server_name}")
-pulumi.export("hosts", mesh.host_table)
-pulumi.export("ca_certificate", mesh.ca_certificate)
-pulumi.export("operators_key", mesh.operators_key)
-pulumi.export("keys", mesh.keys)
+
+async def main() -> None:
+    """Declares everything."""
+    settings = configuration.load()
+    mesh = await Installation.build(settings)
+
+    pulumi.export("server_url", f"https://{settings.server_name}")
+    pulumi.export("hosts", mesh.host_table)
+    pulumi.export("ca_certificate", mesh.ca_certificate)
+    pulumi.export("operators_key", mesh.operators_key)
+    pulumi.export("keys", mesh.keys)
+
+
+quiet.install()
+pulumi.run(main)

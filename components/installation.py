@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from components.outputs import secret
 from components.records import Records, RecordsArgs
 from components.registry import Registry, RegistryArgs
 from components.relay import Relay, RelayArgs
-from mesh import artifacts, catalogue, topology
+from mesh import artifacts, catalogue, registry, topology
 from mesh.catalogue import Cloud
 from mesh.settings import Settings
 
@@ -28,24 +29,60 @@ _BASTION = "ops-1"  # the way to hosts without a public address
 _MANIFEST = Path("dist/manifest.json")
 _POLICY = Path("policy")
 
+# Turns of the event loop that a registration takes from its declaration to the engine.
+_TURNS = 10
+
+
+async def _send() -> None:
+    """Send what is declared: the SDK begins a registration only when the program pauses.
+
+    The engine and the providers then work on it while the program declares the rest. A last pause
+    also makes the SDK wait for registrations one by one; without any it would wait for a thousand
+    outputs at once, and anew after each of them.
+    """
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+
 
 class Installation:
-    """Networks → hosts → database → Headscale → registry, with relays and names beside them."""
+    """Networks → hosts → database → Headscale → registry, with relays and names beside them.
+
+    `build` makes one.
+    """
+
+    _registry: Registry
 
     def __init__(self, settings: Settings) -> None:
+        # What can be wrong is read before the engine is sent anything.
+        self._artifacts = artifacts.load(_MANIFEST)
+        self._declared = registry.load(_POLICY)
         self._settings = settings
         self._topology = topology.build(settings)
         self._regions: dict[tuple[Cloud, str], pulumi.ProviderResource] = {}
         self._key_pairs: dict[tuple[Cloud, str], pulumi.Output[str]] = {}
         self._operators = tls.PrivateKey("operators", algorithm="ED25519")
         self._authority = Authority("mesh")
-        self._networks = {spec.name: self._network(spec) for spec in self._topology.networks}
-        self._stores = self._make_stores()
-        self._hosts = self._make_hosts()
-        self._publish_names()
-        for spec in self._topology.having("relay"):
-            self._make_relay(spec.name)
-        self._registry = self._make_control_plane()
+        self._networks: dict[str, Network] = {}
+        self._stores: dict[str, ArtifactStore] = {}
+        self._hosts: dict[str, Host] = {}
+
+    @classmethod
+    async def build(cls, settings: Settings) -> Installation:
+        """Declares everything, and meanwhile lets the engine work on what is declared."""
+        made = cls(settings)
+        await _send()
+        for spec in made._topology.networks:
+            made._networks[spec.name] = made._network(spec)
+            await _send()
+        await made._make_stores()
+        await made._make_hosts()
+        made._publish_names()
+        for relay in made._topology.having("relay"):
+            made._make_relay(relay.name)
+            await _send()
+        made._registry = made._make_control_plane()
+        await _send()
+        return made
 
     @property
     def host_table(self) -> dict[str, dict[str, Any]]:
@@ -102,28 +139,27 @@ class Installation:
             )
         return self._key_pairs[place]
 
-    def _make_stores(self) -> dict[str, ArtifactStore]:
+    async def _make_stores(self) -> None:
         """The store of each host, by the host's name."""
-        built = artifacts.load(_MANIFEST)
-        stores: dict[str, ArtifactStore] = {}
         for plan in artifacts.stores(self._topology):
             args = ArtifactStoreArgs(
                 plan=plan,
-                artifacts=built,
+                artifacts=self._artifacts,
                 environment=self._settings.environment,
                 zone=self._settings.dns.zone,
             )
             store = ArtifactStore(plan.name, args, self._in(plan.cloud, plan.region))
-            stores |= dict.fromkeys(plan.hosts, store)
-        return stores
+            self._stores |= dict.fromkeys(plan.hosts, store)
+            await _send()
 
-    def _make_hosts(self) -> dict[str, Host]:
+    async def _make_hosts(self) -> None:
         """Every host by name, in the order of the topology; the bastion is made first."""
         hosts = {_BASTION: self._host(self._topology.host(_BASTION), None)}
         for spec in self._topology.hosts:
             if spec.name != _BASTION:
                 hosts[spec.name] = self._host(spec, hosts[_BASTION])
-        return {spec.name: hosts[spec.name] for spec in self._topology.hosts}
+                await _send()
+        self._hosts = {spec.name: hosts[spec.name] for spec in self._topology.hosts}
 
     def _host(self, spec: topology.Host, bastion: Host | None) -> Host:
         network = self._networks[spec.network]
@@ -185,4 +221,4 @@ class Installation:
                 store=home,
             ),
         )
-        return Registry("registry", RegistryArgs(headscale=headscale, policy=_POLICY))
+        return Registry("registry", RegistryArgs(headscale=headscale, declared=self._declared))

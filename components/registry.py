@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import pulumi
 import pulumi_random as random
@@ -19,10 +18,10 @@ _SEAL_BYTES = 32  # a Fernet key
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryArgs:
-    """`policy` is the folder that operators edit."""
+    """`declared` is what operators keep under policy/."""
 
     headscale: HeadscalePair
-    policy: Path
+    declared: registry.Registry
 
 
 class Registry(pulumi.ComponentResource):
@@ -39,11 +38,10 @@ class Registry(pulumi.ComponentResource):
         self, name: str, args: RegistryArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("mesh:registry:Registry", name, None, opts)
-        declared = registry.load(args.policy)
         seal = random.RandomBytes(
             "registry-seal", length=_SEAL_BYTES, opts=pulumi.ResourceOptions(parent=self)
         )
-        wanted = secret(seal.base64).apply(lambda key: declared.to_json(_url_safe(key)))
+        wanted = secret(seal.base64).apply(lambda key: args.declared.to_json(_url_safe(key)))
         # Side by side: the one that is active does the work, the other one waits for it.
         printed = [
             host.command(

@@ -1,4 +1,4 @@
-"""`python3 -m guard /etc/mesh/guard.json`: runs until SIGTERM."""
+"""`python3 -m guard /etc/mesh/guard.json`: runs until SIGTERM; SIGHUP starts the server anew."""
 
 from __future__ import annotations
 
@@ -23,8 +23,15 @@ def main() -> int:
     report = Report(config.host, Path(config.status_file))
     duty = Duty(config, report)
     signal.signal(signal.SIGTERM, lambda *_: duty.stop())
-    report.start(config.metrics_address, config.metrics_port, duty.refresh)
+    signal.signal(signal.SIGHUP, lambda *_: duty.reload())
+    try:
+        report.start(config.metrics_address, config.metrics_port, duty.refresh)
+    except OSError as error:
+        where = f"{config.metrics_address}:{config.metrics_port}"
+        print(f"guard: metrics at {where}: {error}", file=sys.stderr)
+        return 1
     duty.run()
+    report.end()
     return 0
 
 

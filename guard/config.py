@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+MARGIN_SECONDS: Final = 0.3  # a look every 0.1 s, and the kill
+# A host may take 2 s to doubt the database, 1 s to say so, and 1 s more passes until it is read:
+# sooner, two hosts that are both cut off would each believe that the other one is not.
+DATABASE_SECONDS: Final = 4.5
+STOP_SECONDS: Final = 5.0  # the guard does nothing else meanwhile, and must not seem stuck
 
 
 class ConfigError(Exception):
@@ -36,7 +43,7 @@ class Config:
     """
 
     host: str
-    peers: tuple[str, ...]  # the other control hosts
+    peers: tuple[str, ...]  # the other control hosts, if any
     endpoints: tuple[str, ...]
     prefix: str  # of all keys in etcd, such as /mesh/headscale
     ca: str
@@ -50,31 +57,79 @@ class Config:
     metrics_address: str
     metrics_port: int
     status_file: str
-    timing: Timing
+    timing: Timing = Timing()
 
 
 def load(path: Path) -> Config:
-    """The configuration in a file. Raises ConfigError."""
+    """The configuration in a file. Raises ConfigError, which tells all that is wrong."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    timing = Timing(**_known(path, values.pop("timing", {}), Timing))
-    if timing.lease - timing.margin < 2 * timing.renew:
-        raise ConfigError(
-            f"{path}: timing.lease {timing.lease}: must be at least {timing.margin:g} (margin) "
-            f"and two renewals of {timing.renew:g} s"
+    wrong = list(_wrong(values, Config, ""))
+    timing = values.get("timing", {}) if isinstance(values, dict) else {}
+    if isinstance(timing, dict):
+        wrong += _wrong(timing, Timing, "timing.")
+    wrong = wrong or list(_wrong_together(Timing(**timing)))
+    if wrong:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in wrong))
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return Config(**{**values, **lists, "timing": Timing(**timing)})
+
+
+def _wrong(values: Any, model: type[Any], prefix: str) -> Iterator[str]:
+    """What is wrong with each value by itself."""
+    if not isinstance(values, dict):
+        yield f"{prefix.rstrip('.') or 'all of it'}: must be an object"
+        return
+    known = {field.name: field for field in fields(model)}
+    for name in sorted(values.keys() - known.keys()):
+        yield f"{prefix}{name}: no such key; there are {', '.join(known)}"
+    for name, field in known.items():
+        if name in values:
+            allowed, fits = _KINDS[str(field.type)]
+            if not fits(values[name]):
+                yield f"{prefix}{name}: {json.dumps(values[name])}: must be {allowed}"
+        elif field.default is MISSING:
+            yield f"{prefix}{name}: missing"
+
+
+def _wrong_together(timing: Timing) -> Iterator[str]:
+    least = timing.margin + 2 * timing.renew
+    if timing.lease < least:
+        yield (
+            f"timing.lease: {timing.lease}: must be at least {least:g}, "
+            f"{timing.margin:g} (margin) and two renewals of {timing.renew:g}"
         )
-    known = _known(path, values, Config)
-    missing = {field.name for field in fields(Config)} - known.keys() - {"timing"}
-    if missing:
-        raise ConfigError(f"{path}: missing: {', '.join(sorted(missing))}")
-    lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
-    return Config(**{**known, **lists}, timing=timing)
+    if timing.margin < MARGIN_SECONDS:
+        yield f"timing.margin: {timing.margin:g}: must be at least {MARGIN_SECONDS:g}"
+    if timing.database < DATABASE_SECONDS:
+        yield f"timing.database: {timing.database:g}: must be at least {DATABASE_SECONDS:g}"
+    if timing.stop > STOP_SECONDS:
+        yield f"timing.stop: {timing.stop:g}: must be at most {STOP_SECONDS:g}"
 
 
-def _known(path: Path, values: dict[str, Any], model: type[Any]) -> dict[str, Any]:
-    strange = values.keys() - {field.name for field in fields(model)}
-    if strange:
-        raise ConfigError(f"{path}: no such key: {', '.join(sorted(strange))}")
-    return values
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _is_whole(value: object) -> bool:
+    return _is_number(value) and isinstance(value, int)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(_is_text(one) for one in value)
+
+
+# By the annotation of a field.
+_KINDS: Final[dict[str, tuple[str, Callable[[object], bool]]]] = {
+    "str": ("a text", _is_text),
+    "int": ("a whole number above 0", _is_whole),
+    "float": ("a number above 0", _is_number),
+    "tuple[str, ...]": ("a list of texts", _are_texts),
+    "Timing": ("an object", lambda value: isinstance(value, dict)),
+}

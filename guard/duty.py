@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
-import threading
+import queue
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
-from guard import clock, lease
+from guard import clock
 from guard.config import Config
-from guard.etcd import Etcd, EtcdError, Trust
-from guard.fence import Fence, FenceError, StaleTokenError
+from guard.contest import Contest
+from guard.etcd import Etcd, Trust
+from guard.fence import Fence, FenceError, Holder, StaleTokenError
 from guard.lease import Lease
 from guard.report import Report, Status
 from guard.server import Probe, Server
+from guard.trouble import Trouble
 from guard.watch import DatabaseWatch, PeerWatch, ServerWatch
 
 log = logging.getLogger(__name__)
 
+Request = Literal["stop", "reload"]
 TICK: Final = 0.1  # s between two looks at everything
 
 
@@ -31,11 +34,7 @@ class LostError(Exception):
 
 
 class GivenUpError(Exception):
-    """The other host should have a turn; `rest` says how long this one holds back."""
-
-    def __init__(self, reason: str, rest: float = 0.0) -> None:
-        super().__init__(reason)
-        self.rest = rest
+    """The other host should have a turn."""
 
 
 class Duty:
@@ -45,29 +44,36 @@ class Duty:
         self._host, self._timing, self._report = config.host, config.timing, report
         self._endpoints = config.endpoints
         self._trust = Trust(ca=config.ca, certificate=config.certificate, key=config.key)
-        self._etcd = Etcd(config.endpoints, self._trust)
-        self._key = f"{config.prefix}/holder"
+        self._contest = Contest(config, Etcd(config.endpoints, self._trust))
         self._server = Server(config.command, config.timing.stop)
         password = Path(config.password_file)
         self._fence = Fence(config.database, password)
         self._worker = ThreadPoolExecutor(1, "fence")
-        self._database = DatabaseWatch(Fence(config.database, password))
+        self._database = DatabaseWatch(Fence(config.database, password), config.host)
         self._answers = ServerWatch(Probe(config.probe, config.probe_name, config.ca))
         self._peer = PeerWatch(
             Etcd(config.endpoints, self._trust),
             f"{config.prefix}/guards/{config.host}",
             [f"{config.prefix}/guards/{peer}" for peer in config.peers],
             config.timing.lease,
-            lambda: self._database.up,
+            self._database.surely_up,
         )
-        self._stop = threading.Event()
+        # The one thing that a signal handler may fill while the same thread waits for it.
+        self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._renewed = False  # whether the server is to be started anew
         self._lease: Lease | None = None
         self._ends: list[float] = []  # of the server, within the crash window
-        self._rest_until = 0.0
+        self._gave_up = -config.timing.rest  # when last; the clock begins with the host
+        self._taken = 0.0  # when the fence was last ours
 
     def stop(self) -> None:
         """Hand over and end; may be called from a signal handler."""
-        self._stop.set()
+        self._requests.put("stop")
+
+    def reload(self) -> None:
+        """Start the server anew, if it runs here: it has another configuration. May be called
+        from a signal handler."""
+        self._requests.put("reload")
 
     def run(self) -> None:
         """Returns when it was stopped."""
@@ -78,65 +84,45 @@ class Duty:
             while True:
                 self._turn(self._compete())
         except StoppedError:
-            self._report.enter("stopping", "asked to end")
+            log.info("the end")
         finally:
             for watch in watches:
                 watch.end()
+            self._worker.shutdown(wait=False)
+            for watch in watches:
+                watch.join(1.0)
 
     def refresh(self, status: Status) -> None:
         """What changes by itself, for the report."""
         held = self._lease
+        status.holder = self._contest.holder
         status.lease_age_s = round(clock.now() - held.since, 2) if held else None
         status.database = self._database.up
         status.server_pid = self._server.pid
-        status.server_answers = self._answers.fresh(self._timing.hung)
+        alive = status.server_pid is not None
+        status.server_answers = alive and self._answers.fresh(self._timing.hung)
 
     # Competing
 
     def _compete(self) -> Lease:
         """The lease, once it is this host's."""
-        said = ""
         while True:
             self._pause(2 * TICK)
-            try:
-                won = self._try_once() if self._fit() else None
-            except EtcdError as error:
-                if str(error) != said:
-                    log.warning("competing: %s", error)
-                said = str(error)
-                continue
-            said = ""
+            won = self._contest.enter(fit=self._fit())
             if won:
                 return won
 
     def _fit(self) -> bool:
         """Whether this host could serve: a server without its database serves nobody."""
-        return self._database.up and clock.now() >= self._rest_until
-
-    def _try_once(self) -> Lease | None:
-        entry = self._etcd.read(self._key)
-        self._report.status.holder = entry.value if entry else ""
-        if entry and entry.value == self._host:
-            # Of an earlier guard of this host; it is dead, and systemd killed its server with it.
-            self._etcd.revoke(entry.lease)
-        elif entry is None:
-            return self._try_to_hold()
-        return None
-
-    def _try_to_hold(self) -> Lease | None:
-        wanted = lease.grant(self._etcd, self._timing)
-        revision = self._etcd.create(self._key, self._host, wanted.id)
-        if revision is None:
-            self._etcd.revoke(wanted.id)
-            return None
-        wanted.revision = revision
-        return wanted
+        since = clock.now() - self._gave_up
+        rest = self._timing.rest if self._peer.peer_up else self._timing.lease
+        return self._database.up and since > rest
 
     # Holding
 
     def _turn(self, held: Lease) -> None:
         """Take over and serve until the lease must go; then let it go."""
-        self._lease, self._report.status.holder = held, self._host
+        self._lease = held
         held.start(self._endpoints, self._trust)
         try:
             self._report.enter("taking", "the lease is ours")
@@ -146,24 +132,18 @@ class Duty:
             self._server.kill()
             self._report.enter("standby", str(reason))
         except GivenUpError as reason:
-            self._server.stop()
-            self._rest_until = clock.now() + reason.rest
+            self._gave_up = clock.now()
+            self._server.stop(held.remaining())
             self._report.enter("standby", str(reason))
         finally:
-            self._server.stop()
-            held.end()
-            self._release(held)
-
-    def _release(self, held: Lease) -> None:
-        self._lease, self._report.status.token = None, None
-        try:
-            self._etcd.revoke(held.id)
-        except EtcdError as error:
-            log.warning("the lease will run out by itself: %s", error)
+            self._server.stop(held.remaining())
+            self._lease, self._report.status.token = None, None
+            self._contest.leave(held)
 
     def _take(self, held: Lease) -> None:
         """Fence the other host off. Raises GivenUpError when the database does not let us."""
         until = clock.now() + self._timing.database
+        trouble = Trouble("fence")
         while True:
             work = self._worker.submit(self._fence.take, held.revision)
             while not work.done():
@@ -171,21 +151,27 @@ class Duty:
             try:
                 seconds = work.result()
             except StaleTokenError as error:
-                raise GivenUpError(f"fence: {error}", self._timing.rest) from None
+                raise GivenUpError(f"fence: {error}") from None
             except FenceError as error:
-                log.warning("fence: %s", error)
-                if clock.now() > until:
-                    raise GivenUpError(f"fence: {error}", self._timing.lease) from None
+                trouble.is_there(error)
+                # With nobody to give it to, wait here: a lost standby holds writes up for a while.
+                if clock.now() > until and self._peer.peer_up:
+                    raise GivenUpError(f"fence: {error}") from None
                 self._check(held)
             else:
-                self._report.took_over(held.revision, seconds)
+                self._taken = clock.now()
+                self._report.fenced(held.revision, seconds)
                 return
 
     def _serve(self, held: Lease) -> None:
         self._start_server()
-        self._report.enter("active", "the fence is ours")
+        self._report.took_over()
         while True:
             self._check(held)
+            if self._renewed:
+                log.info("starting the server anew, as asked")
+                self._server.stop(held.remaining())
+                self._start_server()
             self._see_to_the_server()
             self._see_to_the_fence(held)
             self._see_to_the_database()
@@ -198,10 +184,17 @@ class Duty:
 
     def _pause(self, seconds: float) -> None:
         self._report.beat()
-        if self._stop.wait(seconds):
+        try:
+            request = self._requests.get(timeout=seconds)
+        except queue.Empty:
+            return
+        if request == "stop":
+            self._report.enter("stopping", "asked to end")
             raise StoppedError
+        self._renewed = True
 
     def _start_server(self) -> None:
+        self._renewed = False  # it reads the newest configuration
         self._answers.begin()
         self._server.start()
 
@@ -219,7 +212,7 @@ class Duty:
         self._ends = [end for end in self._ends if now - end < self._timing.crash_window] + [now]
         if len(self._ends) > self._timing.crashes:
             self._ends = []
-            raise GivenUpError("the server ends again and again", self._timing.rest)
+            raise GivenUpError("the server ends again and again")
         self._report.restarted()
         self._start_server()
 
@@ -232,16 +225,18 @@ class Duty:
     def _see_to_the_fence(self, held: Lease) -> None:
         """A newer holder means that we are not it, whatever etcd says; an older one that the
         database has forgotten us, as after the loss of its last writes."""
-        holder = self._database.holder
-        if holder is None or holder.token == held.revision:
+        sight = self._database.sight
+        if sight is None or sight.asked < self._taken:
             return
-        if holder.token > held.revision:
-            raise GivenUpError(f"the fence is {holder.host}'s", self._timing.rest)
-        if self._database.seen > self._server.started:
-            log.warning("the database has forgotten this host; taking the fence again")
-            self._take(held)
+        holder = sight.holder
+        if holder == Holder(self._host, held.revision):
+            return
+        if holder.token >= held.revision:
+            raise GivenUpError(f"the fence is {holder.host}'s")
+        log.warning("the database has forgotten this host; taking the fence again")
+        self._take(held)
 
     def _see_to_the_database(self) -> None:
         """Only this host is cut off from the database: the other one can serve."""
         if self._database.down_for() > self._timing.database and self._peer.peer_up:
-            raise GivenUpError("only this host does not reach the database", self._timing.lease)
+            raise GivenUpError("only this host does not reach the database")

@@ -68,8 +68,10 @@ class Etcd:
 
     def renew(self, lease: int) -> bool:
         """Whether the lease lives, for its whole time again."""
-        result = self._ask("lease/keepalive", {"ID": lease}).get("result", {})
-        return int(result.get("TTL", 0)) > 0
+        answer = self._ask("lease/keepalive", {"ID": lease})
+        if "result" not in answer:  # a stream: what goes wrong late comes with status 200
+            raise EtcdError(str(answer)[:200])
+        return int(answer["result"].get("TTL", 0)) > 0
 
     def revoke(self, lease: int) -> None:
         """End the lease and remove its keys; nothing happens when it has ended."""
@@ -106,7 +108,7 @@ class Etcd:
                     return {}
                 said.append(f"{endpoint}: {answer.status} {answer.data.decode()[:200]}")
             self._endpoints.append(self._endpoints.pop(0))
-        raise EtcdError("; ".join(said))
+        raise EtcdError("; ".join(sorted(said)))
 
 
 def _b64(text: str) -> str:

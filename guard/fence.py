@@ -5,6 +5,7 @@ The functions fence.take and fence.kick are made by the database role; see their
 
 from __future__ import annotations
 
+import select
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,17 +15,16 @@ import psycopg2.extensions
 
 from guard import clock
 
-# Both sides notice a peer that has vanished within seconds.
+ANSWER_SECONDS: Final = 3.0  # for all that one method asks
+# The proxy in between acknowledges what a silent database does not, so neither keepalives nor
+# libpq's own timeouts end a wait: only a connection that does not block lets this side do it.
 _OPTIONS: Final[dict[str, Any]] = {
-    "connect_timeout": 2,
-    "keepalives_idle": 2,
-    "keepalives_interval": 1,
-    "keepalives_count": 2,
-    "tcp_user_timeout": 3000,
+    "async_": 1,
     "application_name": "mesh-guard",
-    "options": "-c statement_timeout=3s -c lock_timeout=2s",
+    "options": "-c statement_timeout=3s -c lock_timeout=2s",  # what nobody waits for any more
 }
 QUIET_ROUNDS: Final = 2  # looks without a session of the other host: one may be logging in
+_STALE: Final = "55000"  # object_not_in_prerequisite_state, raised by fence.take
 
 
 class FenceError(Exception):
@@ -53,19 +53,25 @@ class Fence:
 
     def holder(self) -> Holder:
         """Who may write. Raises FenceError, like every method here."""
-        rows = self._query("SELECT host, token FROM fence.holder")
-        host, token = rows[0]
+        until = clock.now() + ANSWER_SECONDS
+        host, token = self._query(until, "SELECT host, token FROM fence.holder")
         return Holder(str(host), int(str(token)))
 
     def take(self, token: int) -> float:
         """Make this host the only one that may write, and end every session of the others;
         the seconds that it took. Raises StaleTokenError when the token is not the newest."""
         began = clock.now()
-        self._query("SELECT fence.take(%s)", token)
+        until = began + ANSWER_SECONDS
+        self._query(until, "SELECT fence.take(%s)", token)
         quiet = 0
         while quiet < QUIET_ROUNDS:
-            quiet = 0 if self._query("SELECT fence.kick()")[0][0] else quiet + 1
+            quiet = 0 if self._kick(until) else quiet + 1
         return clock.now() - began
+
+    def sweep(self) -> int:
+        """End sessions of the others that began while the fence was being taken; how many.
+        Raises StaleTokenError when this host is not the holder."""
+        return self._kick(clock.now() + ANSWER_SECONDS)
 
     def close(self) -> None:
         """Give the connection up; the next call makes a new one."""
@@ -73,19 +79,40 @@ class Fence:
             self._connection.close()
             self._connection = None
 
-    def _query(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+    def _kick(self, until: float) -> int:
+        return int(str(self._query(until, "SELECT fence.kick()")[0]))
+
+    def _query(self, until: float, statement: str, *values: object) -> tuple[object, ...]:
+        """The one row of the answer."""
         try:
-            if self._connection is None:
-                self._connection = psycopg2.connect(
-                    self._dsn, password=self._password_file.read_text().strip(), **_OPTIONS
-                )
-                self._connection.autocommit = True
-            with self._connection.cursor() as cursor:
+            connection = self._connected(until)
+            with connection.cursor() as cursor:
                 cursor.execute(statement, values)
-                return list(cursor.fetchall())
-        except psycopg2.Error as error:
+                _wait(connection, until)
+                row = cursor.fetchone()
+        except (psycopg2.Error, OSError) as error:  # OSError: the password file
             self.close()
             text = " ".join(str(error).split())
-            if error.pgcode == "55000":  # object_not_in_prerequisite_state, raised by fence.take
+            if getattr(error, "pgcode", None) == _STALE:
                 raise StaleTokenError(text) from None
             raise FenceError(text) from None
+        if row is None:
+            raise FenceError("fence.holder is empty; the database role must make it anew")
+        return row
+
+    def _connected(self, until: float) -> psycopg2.extensions.connection:
+        if self._connection is None:
+            password = self._password_file.read_text(encoding="utf-8").strip()
+            self._connection = psycopg2.connect(self._dsn, password=password, **_OPTIONS)
+            _wait(self._connection, until)
+        return self._connection
+
+
+def _wait(connection: psycopg2.extensions.connection, until: float) -> None:
+    """Until what was asked is answered. Raises psycopg2.OperationalError at the deadline."""
+    while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
+        reading = state == psycopg2.extensions.POLL_READ
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN if reading else select.POLLOUT)
+        if not poll.poll(1000 * max(0.0, until - clock.now())):
+            raise psycopg2.OperationalError("no answer in time")

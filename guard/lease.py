@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from guard import clock
 from guard.etcd import Etcd, EtcdError, Trust
+from guard.trouble import Trouble, log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guard.config import Timing
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -46,24 +44,30 @@ class Lease:
 
     def remaining(self) -> float:
         """Seconds until the server must be dead; 0 and less: now."""
+        if self._over.is_set():
+            return 0.0
         return self.since + self.timing.lease - self.timing.margin - clock.now()
 
     def held(self) -> bool:
         """Whether nobody else can hold it for the next `margin` seconds."""
-        return not self._over.is_set() and self.remaining() > 0
+        return self.remaining() > 0
 
     def _renew(self, etcd: Etcd) -> None:
+        trouble = Trouble("renewal")
         while not self._over.wait(self.timing.renew):
             sent = clock.now()
             try:
                 alive = etcd.renew(self.id)
             except EtcdError as error:
-                log.warning("renewal: %s", error)
+                trouble.is_there(error)
                 continue
-            if not alive:
+            trouble.is_over()
+            if alive:
+                # Two threads at once may set it back by one renewal: that only errs early.
+                self.since = max(self.since, sent)
+            elif not self._over.is_set():
                 log.warning("etcd has ended the lease")
                 self._over.set()
-            self.since = max(self.since, sent)  # assignments of one word cannot tear
 
 
 def grant(etcd: Etcd, timing: Timing) -> Lease:

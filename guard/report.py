@@ -16,6 +16,7 @@ from typing import Final, Literal
 import prometheus_client
 
 from guard import clock
+from guard.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,9 @@ class Report:
         self._file = file
         self._beat = clock.now()
         self._metrics = _Metrics()
-        self._thread = threading.Thread(target=self._tell, name="report", daemon=True)
+        self._news, self._over = threading.Event(), threading.Event()
+        self._trouble = Trouble("report")
+        self._thread = threading.Thread(target=self._run, name="report", daemon=True)
         self._refresh: Callable[[Status], None] = lambda _: None
 
     def start(self, address: str, port: int, refresh: Callable[[Status], None]) -> None:
@@ -73,27 +76,47 @@ class Report:
         self.status.role, self.status.reason = role, reason
         self.status.since = time.time()
         log.info("%s: %s", role, reason)
+        self._news.set()
 
-    def took_over(self, token: int, seconds: float) -> None:
+    def fenced(self, token: int, seconds: float) -> None:
         """The fence is ours."""
-        self.status.takeovers += 1
         self.status.token, self.status.fencing_s = token, round(seconds, 3)
+
+    def took_over(self) -> None:
+        """This host serves now."""
+        self.status.takeovers += 1
         self._metrics.takeovers.inc()
+        self.enter("active", "the fence is ours")
 
     def restarted(self) -> None:
         """The server ended or hung, and is started again."""
         self.status.restarts += 1
         self._metrics.restarts.inc()
 
+    def end(self) -> None:
+        """Tell a last time."""
+        self._over.set()
+        self._news.set()
+        self._thread.join(BEAT_SECONDS)
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            self._news.wait(BEAT_SECONDS)
+            self._news.clear()
+            try:
+                self._tell()
+            except OSError as error:  # such as a full disk: no reason to end what serves
+                self._trouble.is_there(error)
+            else:
+                self._trouble.is_over()
+
     def _tell(self) -> None:
-        while True:
-            self._refresh(self.status)
-            self.status.at = time.time()
-            self._metrics.show(self.status)
-            self._write()
-            if clock.now() - self._beat < STUCK_SECONDS:
-                notify(f"WATCHDOG=1\nSTATUS={self.status.role}; {self.status.reason}")
-            time.sleep(BEAT_SECONDS)
+        self._refresh(self.status)
+        self.status.at = time.time()
+        self._metrics.show(self.status)
+        if clock.now() - self._beat < STUCK_SECONDS:
+            notify(f"WATCHDOG=1\nSTATUS={self.status.role}; {self.status.reason}")
+        self._write()
 
     def _write(self) -> None:
         part = self._file.with_suffix(".part")

@@ -32,7 +32,8 @@ class Server:
     @property
     def pid(self) -> int | None:
         """Its process, while there is one."""
-        return self._process.pid if self._process else None
+        process = self._process  # once: another thread asks while this one may end it
+        return process.pid if process else None
 
     def start(self) -> None:
         """Start it; it must not be running. For the main thread: the kernel ends the server
@@ -55,15 +56,15 @@ class Server:
             self._process.wait()
             self._process = None
 
-    def stop(self) -> None:
-        """Ask it to end, and kill it when it does not within its time."""
+    def stop(self, within: float) -> None:
+        """Ask it to end, and kill it when it does not in its time, at most `within` seconds."""
         if self._process is None:
             return
         self._process.terminate()
         try:
-            self._process.wait(self._stop_seconds)
+            self._process.wait(max(0.0, min(self._stop_seconds, within)))
         except subprocess.TimeoutExpired:
-            log.info("the server did not end within %g s: killed", self._stop_seconds)
+            log.info("the server did not end on request: killed")
         self.kill()
 
 

@@ -6,22 +6,25 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from guard import clock
 from guard.etcd import Etcd, EtcdError
-from guard.fence import Fence, FenceError, Holder
+from guard.fence import Fence, FenceError, Holder, StaleTokenError
 from guard.server import Probe
+from guard.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
 EACH_SECONDS: Final = 1.0
+FRESH_SECONDS: Final = 2.0  # a host whose last good look is older does not say that it is fine
 UP: Final = "database up"
 DOWN: Final = "database down"
 
 
 class _Watch:
-    """A look every second until `end`."""
+    """A look every second until `end`; then `close`."""
 
     def __init__(self, name: str) -> None:
         self._over = threading.Event()
@@ -31,41 +34,68 @@ class _Watch:
         self._thread.start()
 
     def end(self) -> None:
+        """No look begins any more."""
         self._over.set()
+
+    def join(self, seconds: float) -> None:
+        """Wait for a look under way, but not longer than that."""
+        self._thread.join(seconds)
 
     def _run(self) -> None:
         while True:
             self.look()
             if self._over.wait(EACH_SECONDS):
+                self.close()
                 return
 
     def look(self) -> None:
         raise NotImplementedError
 
+    def close(self) -> None:
+        """Nothing to give back, for most."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Whom the database lets in, and when it was *asked*."""
+
+    holder: Holder
+    asked: float
+
 
 class DatabaseWatch(_Watch):
-    """Whether this host reaches the primary, and whom the fence lets in there.
+    """Whether this host reaches the primary; `sight` is from the last look that succeeded.
 
-    `holder` is from the last look that succeeded, `seen` when that was *asked*.
+    While the host is the holder, each look also ends what the others' Headscale has open there.
     """
 
-    def __init__(self, fence: Fence) -> None:
+    def __init__(self, fence: Fence, host: str) -> None:
         super().__init__("database")
-        self._fence = fence
-        self.holder: Holder | None = None
+        self._fence, self._host = fence, host
+        self.sight: Sight | None = None
         self.up = False
         self.changed = clock.now()  # when `up` last changed
-        self.seen = 0.0
 
     def look(self) -> None:
         asked = clock.now()
         try:
-            self.holder = self._fence.holder()
+            self.sight = Sight(self._fence.holder(), asked)
+            if self.sight.holder.host == self._host and self._fence.sweep():
+                log.warning("database: ended sessions of another host")
+        except StaleTokenError:
+            self._set(up=True)  # another took the fence between the two questions
         except FenceError as error:
             self._set(up=False, why=str(error))
         else:
-            self.seen = asked
             self._set(up=True)
+
+    def close(self) -> None:
+        self._fence.close()
+
+    def surely_up(self) -> bool:
+        """Whether it answered lately; a look that still waits says nothing good."""
+        sight = self.sight
+        return self.up and sight is not None and clock.now() - sight.asked < FRESH_SECONDS
 
     def down_for(self) -> float:
         """Seconds since it was last reached; 0 while it is."""
@@ -92,15 +122,25 @@ class PeerWatch(_Watch):
         self._lease = 0
         self._said = ""
         self.peer_up = False
+        self._trouble = Trouble("telling the other host")
 
     def look(self) -> None:
         try:
             self._tell()
             found = [self._etcd.read(key) for key in self._peers]
-            self.peer_up = any(entry is not None and entry.value == UP for entry in found)
         except EtcdError as error:
             self.peer_up = False
-            log.debug("peer: %s", error)
+            self._trouble.is_there(error)
+        else:
+            self.peer_up = any(entry is not None and entry.value == UP for entry in found)
+            self._trouble.is_over()
+
+    def close(self) -> None:
+        """A guard that has ended is no other host to wait for."""
+        try:
+            self._etcd.revoke(self._lease)
+        except EtcdError as error:
+            self._trouble.is_there(error)
 
     def _tell(self) -> None:
         word = UP if self._up() else DOWN

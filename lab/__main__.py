@@ -112,6 +112,15 @@ def _power(options: argparse.Namespace) -> int:
     return 0
 
 
+def _terminate(options: argparse.Namespace) -> int:
+    from lab.terminate import terminate  # with the clouds' rules, which no other command needs
+
+    with _console.status(f"terminating {options.host}"):
+        gone = terminate(options.state, options.host)
+    _console.print(f"{gone.type} {gone.id} is gone; `pulumi up --refresh` notices")
+    return 0
+
+
 def _cut(options: argparse.Namespace) -> int:
     cut = Cut(
         hosts=(options.one, options.other),
@@ -200,6 +209,7 @@ def _add_hosts(add: Any) -> None:
     )
     verbs = {"choices": ("on", "off", "stop"), "help": "off cuts the power, stop shuts down"}
     add("power", _power, "switch a host on or off", host, ("verb", verbs))
+    add("terminate", _terminate, "end a host's instance behind Pulumi's back", host)
     add(
         *("host", _host, "boot a host outside any cloud and print its address, or remove it"),
         ("verb", {"choices": ("add", "remove")}),

@@ -192,6 +192,10 @@ class Cloud:
                 raise problem
         self._remove(resource)
 
+    def lose(self, resource: Resource) -> None:
+        """The resource ends without Pulumi's doing."""
+        self._remove(resource)
+
     def _is_held(self, resource: Resource, user: Resource, ref: Ref | None) -> bool:
         """Whether a user of the resource stands against its deletion."""
         if ref is None or ref.on_delete == "refuse":

@@ -16,14 +16,15 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from lab import stubs
+from lab import launcher, stubs
+from lab.plugin_host import PluginHost
 from lab.store import Store
 
 # What the SDKs in requirements.txt ask the engine for.
@@ -37,14 +38,16 @@ PLUGINS: Final = {
 }
 _BINARIES: Final = ("pulumi", "pulumi-language-python", "pulumi-language-python-exec")
 _REPOSITORY: Final = Path(__file__).parent.parent
+# The commands of pulumi that start plugins, and so the plugin host.
+_WITH_PLUGINS: Final = {"preview", "up", "refresh", "destroy", "import"}
 # -S -E: no site, no PYTHON* variables; a plugin starts once per provider resource.
 _PLUGIN: Final = """\
 #!{python} -SE
 import sys
 sys.path.insert(0, {repository!r})
 sys.path.append({site!r})
-from lab import plugin
-plugin.main({name!r}, {version!r})
+from lab import launcher
+launcher.main({name!r}, {version!r})
 """
 # What ties a stack file to a passphrase that the lab does not have.
 _SECRET_KEYS: Final = ("encryptionsalt", "secretsprovider", "encryptedkey")
@@ -86,6 +89,7 @@ class Engine:
         self._home = self.state / "pulumi-home"
         self._backend = self.state / "backend"
         self._passphrase = self.state / "passphrase"
+        self._plugins = PluginHost()
         key = hashlib.sha256(str(self.program).encode()).hexdigest()[:8]
         self.directory = self.state / "programs" / f"{self.program.name}-{key}"
         for folder in (self.state, self._bin, self._backend, self.directory):
@@ -123,6 +127,12 @@ class Engine:
             "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
         }
 
+    def _environment_of(self, args: Sequence[str]) -> dict[str, str]:
+        """The variables of one run; beside it the plugin host gets ready for its plugins."""
+        if not _WITH_PLUGINS.intersection(args):
+            return self.environment
+        return {**self.environment, launcher.ADDRESS: self._plugins.address(self.environment)}
+
     # Running
 
     def run(self, *args: str, timeout: float | None = None) -> Result:
@@ -135,7 +145,7 @@ class Engine:
         with subprocess.Popen(
             command,
             cwd=self.directory,
-            env=self.environment,
+            env=self._environment_of(args),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -156,7 +166,8 @@ class Engine:
         """Run pulumi at the caller's terminal; returns its exit status."""
         self.sync()
         command = [str(self._bin / "pulumi"), *args]
-        with subprocess.Popen(command, cwd=self.directory, env=self.environment) as process:
+        variables = self._environment_of(args)
+        with subprocess.Popen(command, cwd=self.directory, env=variables) as process:
             while True:
                 try:
                     return process.wait()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import select
 import sys
 from pathlib import Path
+from socket import socket
 from typing import Final
 
 from lab.provider import Handler, Service
@@ -17,16 +19,28 @@ CLOUDS: Final = ("alicloud", "tencentcloud", "aws")
 def main(package: str, version: str) -> None:
     """Serve `package` until the engine ends. LAB_STATE names the state directory."""
     parent = os.getppid()
+    # The engine passes the address of its log service as the first argument.
+    server = serve(package, version, sys.argv[1] if len(sys.argv) > 1 else "")
+    wait_for_end_of(parent)
+    del server  # it serves for as long as somebody holds it
+    os._exit(0)  # at once, whatever the threads of running calls are waiting for
+
+
+def serve(package: str, version: str, engine_address: str) -> object:
+    """Print the port and serve in threads, for as long as the result is held."""
     state = Path(os.environ["LAB_STATE"])
     store = Store(state)
-    # The engine passes the address of its log service as the first argument.
-    engine_address = sys.argv[1] if len(sys.argv) > 1 else ""
     handler = _handler(package, state, store, engine_address)
-    _, port = Service(handler, store, version).start()
+    server, port = Service(handler, store, version).start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
-    _wait_for_end_of(parent)
-    os._exit(0)  # at once, whatever the threads of running calls are waiting for
+    return server
+
+
+def load_all() -> None:
+    """Import what any plugin needs, for a process that forks them."""
+    for module in ("cloud", "command", "randoms", "tls", *(f"clouds.{name}" for name in CLOUDS)):
+        importlib.import_module(f"lab.{module}")
 
 
 def _handler(package: str, state: Path, store: Store, engine_address: str) -> Handler:
@@ -48,9 +62,10 @@ def _handler(package: str, state: Path, store: Store, engine_address: str) -> Ha
     return tls.handler()
 
 
-def _wait_for_end_of(process: int) -> None:
+def wait_for_end_of(process: int, *connections: socket) -> None:
     """Return when a process has ended, also by kill -9; at once when it has already.
 
+    The same for whoever is at the other end of a connection and sends nothing.
     Not PR_SET_PDEATHSIG: that fires when the *thread* that started us ends, and pulumi's Go
     runtime gives no promise about its threads.
     """
@@ -58,4 +73,5 @@ def _wait_for_end_of(process: int) -> None:
         descriptor = os.pidfd_open(process)
     except ProcessLookupError:
         return
-    select.select([descriptor], [], [])
+    watched: list[int | socket] = [descriptor, *connections]
+    select.select(watched, [], [])

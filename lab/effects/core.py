@@ -59,7 +59,7 @@ class WorldEffects:
     def __init__(self, world: World, store: Store) -> None:
         self._world = world
         self._store = store
-        self._book = world.state.root / "effects.json"
+        self._book = _book_of(world)
 
     def created(self, resource: Resource) -> Mapping[str, Any]:
         cloud = CLOUDS[resource.cloud]
@@ -180,6 +180,16 @@ class WorldEffects:
             host = self._host(str(link.outputs["instanceId"]))
             if host.exists():
                 host.detach_disk(str(link.outputs[cloud.types.volume_key]))
+
+
+def instance_of(world: World, host: str) -> str | None:
+    """The id of the instance that a host of the world is; None when it is no cloud's."""
+    book = Book(**read_json(_book_of(world), {}))
+    return next((id for id, name in book.host_names.items() if name == host), None)
+
+
+def _book_of(world: World) -> Path:
+    return world.state.root / "effects.json"
 
 
 def _key(resource: Resource) -> str:

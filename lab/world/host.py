@@ -272,6 +272,8 @@ class Host:
 
     def wait_cloud_init(self, within: float = 300) -> None:
         """Return when cloud-init is done; HostError with its errors when it failed."""
+        # First by systemd's word: cloud-init's own --wait asks four times a second.
+        self.exec(["systemctl", "is-system-running", "--wait"], check=False, within=within)
         done = self.exec(["cloud-init", "status", "--wait", "--long"], check=False, within=within)
         if done.status != 0:
             log = self.exec(["tail", "-n", "30", "/var/log/cloud-init-output.log"], check=False)

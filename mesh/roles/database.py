@@ -12,6 +12,7 @@ _PATRONI = "/opt/patroni"
 _CONFIG = "/etc/patroni/patroni.yml"
 _DYNAMIC = "/etc/patroni/dynamic.yml"
 _SCRIPT = "/usr/local/sbin/mesh-database"
+_CLIENT = "/usr/local/bin/patronictl"
 _FENCE = "/usr/local/share/mesh/fence.sql"
 _UNIT = "patroni.service"
 
@@ -55,6 +56,7 @@ def _patroni(
             *_configuration(settings, topology, host, passwords),
             parts.unit_file("database", _UNIT),
             File(path=_SCRIPT, content=templates.text("database", _SCRIPT), mode="0755"),
+            File(path=_CLIENT, content=templates.text("database", _CLIENT), mode="0755"),
             File(path=_FENCE, content=templates.text("database", _FENCE)),
         ),
         units=(

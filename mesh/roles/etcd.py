@@ -9,6 +9,7 @@ from mesh.topology import Host, Topology
 _CONFIG = "/etc/etcd/etcd.yml"
 _UNIT = "etcd.service"
 _JOIN = "/usr/local/sbin/mesh-etcd-join"
+_CLIENT = "/usr/local/bin/mesh-etcdctl"
 
 
 def member(
@@ -25,6 +26,9 @@ def member(
         address=host.address,
         initial_cluster=",".join(f"{h.name}=https://{h.address}:2380" for h in topology.voters),
     )
+    client = templates.render(
+        "etcd", _CLIENT, endpoints=",".join(f"https://{h.name}:2379" for h in topology.voters)
+    )
     etcd, etcdctl = parts.program("etcd", artifacts), parts.program("etcdctl", artifacts)
     return bundle.Bundle(
         users=(bundle.User(name="etcd", home="/var/lib/etcd"),),
@@ -34,6 +38,7 @@ def member(
             *parts.key_pair("etcd", "etcd", certificate),
             bundle.File(path=_CONFIG, content=config),
             bundle.File(path=_JOIN, content=templates.text("etcd", _JOIN), mode="0755"),
+            bundle.File(path=_CLIENT, content=client, mode="0755"),
             parts.unit_file("etcd", _UNIT),
         ),
         units=(

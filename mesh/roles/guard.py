@@ -42,9 +42,9 @@ def bundle(
     topology: Topology,
     host: Host,
     passwords: secrets.ControlPasswords,
-    *restart_on: str,
+    *reload_on: str,
 ) -> Bundle:
-    """The unit that runs Headscale on one host at a time; `restart_on` are paths of what
+    """The unit that runs Headscale on one host at a time; `reload_on` are paths of what
     Headscale itself needs."""
     files = (
         *_program(),
@@ -65,7 +65,11 @@ def bundle(
         ),
         files=files,
         units=(
-            Unit(name=UNIT, restart_on=(*restart_on, parts.CA, *(file.path for file in files))),
+            Unit(
+                name=UNIT,
+                restart_on=(parts.CA, *(file.path for file in files)),
+                reload_on=reload_on,
+            ),
         ),
     )
 

@@ -1,4 +1,4 @@
-"""The operations host: for now the third etcd voter."""
+"""The operations host: the third etcd voter; the way in by SSH is its user-data's."""
 
 from __future__ import annotations
 

@@ -3,12 +3,13 @@
 The engine is the locked one, the virtual environment the one these tests run in.
 """
 
+import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from artifacts import build
+from tests.processes import Process, running, wait_for_ends
 
 PROGRAM = """
 import sys
@@ -176,6 +178,7 @@ def test_the_type_checker_of_the_project_stops_a_program_before_it_runs(project:
 def endless(project: Project) -> Iterator[subprocess.Popen[str]]:
     """A preview whose program, which has begun, does not end by itself."""
     begun = project.folder / "begun"
+    os.mkfifo(begun)
     project.write("__main__.py", f"import time\n\nopen({str(begun)!r}, 'w')\ntime.sleep(600)\n")
     with subprocess.Popen(
         ["pulumi", "preview", "--non-interactive"],
@@ -184,9 +187,11 @@ def endless(project: Project) -> Iterator[subprocess.Popen[str]]:
         text=True,
         stdout=subprocess.DEVNULL,
     ) as preview:
-        wait_until(begun.exists, within=60)
-        yield preview
-        preview.kill()
+        try:
+            wait_for_writer(begun, within=60)
+            yield preview
+        finally:
+            preview.kill()
 
 
 @pytest.mark.slow
@@ -196,23 +201,20 @@ def test_no_program_outlives_its_engine(
 ) -> None:
     assert processes(of=project)
     endless.send_signal(end)
-    wait_until(lambda: not processes(of=project), within=30)
+    wait_for_ends(lambda: processes(of=project), within=30)
 
 
-def processes(of: Project) -> list[str]:
-    """Command lines of processes that run in the project's folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cwd").readlink() == of.folder:
-                found.append((process / "cmdline").read_text().replace("\0", " "))
-        except OSError:  # ended meanwhile
-            continue
-    return [command for command in found if command]
+def processes(of: Project) -> list[Process]:
+    """The processes that run in the project's folder."""
+    return [process for process in running() if process.folder == of.folder]
 
 
-def wait_until(condition: Callable[[], object], within: float) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within} s: {condition}"
-        time.sleep(0.1)
+def wait_for_writer(fifo: Path, within: float) -> None:
+    """Return when someone has opened the fifo for writing and closed it again."""
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        hung_up = select.poll()
+        hung_up.register(reader, 0)  # a fifo hangs up when its only writer closes it
+        assert hung_up.poll(within * 1000), f"not within {within} s: the program has not begun"
+    finally:
+        os.close(reader)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab import engine
+from tests.processes import Process, running, wait_for_end, wait_for_ends
 
 Run = Callable[..., engine.Result]
 Make = Callable[[str], engine.Engine]
@@ -169,19 +170,11 @@ def test_a_run_that_takes_too_long_is_ended_with_its_plugins(
     with pytest.raises(engine.EngineError, match="took over 5 s"):
         lab.run("up", "--yes", "--skip-preview", "--stack", "dev", timeout=5)
 
-    _wait_until(lambda: not _plugins_of(lab), "a plugin outlives pulumi")
+    wait_for_ends(lambda: _plugins_of(lab), within=10)
 
 
-def _plugins_of(lab: engine.Engine) -> list[str]:
-    listing = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
-    return [line for line in listing.stdout.splitlines() if str(lab.state / "pulumi-home") in line]
-
-
-def _wait_until(condition: Callable[[], bool], why: str, within: float = 10) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, why
-        time.sleep(0.05)  # the kernel tells nobody when a stranger's process ends
+def _plugins_of(lab: engine.Engine) -> list[Process]:
+    return [process for process in running() if str(lab.state / "pulumi-home") in process.command]
 
 
 def test_a_plugin_prints_its_port_at_once_and_ends_with_its_parent(
@@ -205,4 +198,4 @@ def test_a_plugin_prints_its_port_at_once_and_ends_with_its_parent(
 
     assert port > 1024
     assert elapsed < 2, "each provider resource starts one"
-    _wait_until(lambda: not Path(f"/proc/{child}").exists(), "the plugin outlives its parent")
+    wait_for_end(child, within=10)

@@ -64,16 +64,16 @@ class TwoHosts:
         return self.world.operator.run(["ssh", "-i", str(self.key), *flags, login, *line])
 
 
-def network(**changes: object) -> Network:
-    """The network of both hosts; `changes` replace fields of its one subnet."""
-    subnet = {"id": "one", "cidr": "10.0.1.0/24", "gateway": "10.0.1.1", "nat": NAT_PUBLIC}
+def network(*, nat: str | None = NAT_PUBLIC, direct: bool = True) -> Network:
+    """The network of both hosts; the arguments say how its one subnet gets out."""
+    subnet = Subnet(id="one", cidr="10.0.1.0/24", gateway="10.0.1.1", nat=nat, direct=direct)
     ssh = Rule(direction="in", protocol="tcp", ports=(22, 22))
     inner = Rule(direction="in", protocol="tcp", ports=(22, 22), peer="group:outer")
     out = Rule(direction="out")
     return Network(
         id="test",
         cidrs=("10.0.0.0/16",),
-        subnets=(Subnet(**{**subnet, **changes}),),  # type: ignore[arg-type]
+        subnets=(subnet,),
         groups=(Group(id="outer", rules=(ssh, out)), Group(id="inner", rules=(inner, out))),
         attachments=(
             Attachment(

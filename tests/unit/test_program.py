@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from components import configuration
 from components.installation import Installation
 from mesh import artifacts
 from tests import stacks
-from tests.unit.recorder import Recorder, run
+from tests.unit.recorder import Recorder
 
 SECRET: Final = "4dabf18193072939515e22adb298388d"  # how the engine marks a secret value
 KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI-not-a-real-key"
@@ -66,7 +67,12 @@ def _declare(recorder: Recorder) -> None:
     values = {f"mesh:{key}": json.dumps(value) for key, value in stacks.values("prod").items()}
     recorder.listen(project="mesh", stack="prod")
     pulumi.runtime.set_all_config(values)
-    run(lambda: Installation(configuration.load()))
+
+    async def declare() -> None:
+        await Installation.build(configuration.load())
+
+    test: Callable[[Callable[[], Awaitable[None]]], Callable[[], None]] = pulumi.runtime.test
+    test(declare)()
     pulumi.runtime.set_all_config({})
 
 

@@ -41,8 +41,8 @@ BEGIN
        SET host = replace(own, '_', '-'), token = wanted, taken_at = now()
      WHERE token < wanted OR (token = wanted AND host = replace(own, '_', '-'));
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'token % is not newer than that of %', wanted,
-            (SELECT host || ', ' || token FROM fence.holder) USING ERRCODE = '55000';
+        RAISE EXCEPTION 'token % is not newer than %', wanted,
+            (SELECT token || ' of ' || host FROM fence.holder) USING ERRCODE = '55000';
     END IF;
     FOR login IN
         SELECT rolname, rolname = 'headscale_' || own AS mine
@@ -56,13 +56,20 @@ END
 $$;
 
 -- Ends every session of the other hosts' Headscale; how many there were. A login that was under
--- way while fence.take ran shows up here: ask until there is none, twice.
+-- way while fence.take ran shows up here later: the holder asks again and again. Raises 55000 when
+-- the caller's host is not the holder, which may have slept since.
 CREATE OR REPLACE FUNCTION fence.kick() RETURNS integer
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT count(pg_terminate_backend(pid))::integer
-      FROM pg_stat_activity
-     WHERE usename LIKE 'headscale\_%'
-       AND usename <> 'headscale_' || substr(session_user, length('guard_') + 1)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    own text := substr(session_user, length('guard_') + 1);
+BEGIN
+    IF NOT EXISTS (SELECT FROM fence.holder WHERE host = replace(own, '_', '-')) THEN
+        RAISE EXCEPTION 'the fence is not that of %', session_user USING ERRCODE = '55000';
+    END IF;
+    RETURN (SELECT count(pg_terminate_backend(pid))
+              FROM pg_stat_activity
+             WHERE usename LIKE 'headscale\_%' AND usename <> 'headscale_' || own);
+END
 $$;
 
 REVOKE ALL ON FUNCTION fence.take(bigint), fence.kick() FROM PUBLIC;

@@ -1,0 +1,61 @@
+"""Waiting for a condition, never for a time."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PATIENCE = 30.0  # s; what nothing here takes on a machine that is only busy
+EACH = 0.02
+
+
+def eventually(what: str, look: Callable[[], T], within: float = PATIENCE) -> T:
+    """The first true value of `look`; a failure tells what was last seen."""
+    deadline = time.monotonic() + within
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within:g} s: {what}; last seen: {seen!r}")
+        time.sleep(EACH)
+
+
+def throughout(what: str, holds: Callable[[], bool], seconds: float) -> None:
+    """A failure as soon as the condition does not hold, within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert holds(), what
+        time.sleep(EACH)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Death:
+    """Tells when a process ends. It is held by a descriptor, so its number may be used again."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._descriptor = os.pidfd_open(pid)
+
+    def happened(self, within: float = 0.0) -> bool:
+        """Whether it is dead, at most so many seconds from now."""
+        return bool(select.select([self._descriptor], [], [], within)[0])
+
+    def time(self) -> float:
+        """When it died, on the monotonic clock; to be called while it lives."""
+        if not self.happened(PATIENCE):
+            raise AssertionError(f"process {self._pid} still lives after {PATIENCE:g} s")
+        return time.monotonic()
