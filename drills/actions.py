@@ -37,6 +37,7 @@ class Target:
     primary: str
     replica: str
     pids: list[int] = field(default_factory=list)  # stopped by a signal
+    woken: int = 0  # of those, how many lived to go on
 
     @property
     def other_voters(self) -> tuple[str, ...]:
@@ -105,6 +106,7 @@ def thaw(target: Target) -> None:
     for pid in target.pids:
         with contextlib.suppress(ProcessLookupError):  # its guard or systemd killed it
             os.kill(pid, signal.SIGCONT)
+            target.woken += 1
 
 
 def guard_pids(target: Target) -> list[int]:

@@ -80,6 +80,16 @@ class Probes:
         """
         return total(within(self._pairs(self._writing), start, end))
 
+    def outsiders(self, start: float, end: float) -> float:
+        """Seconds in which a host that does not hold the fence had a session in a primary: a
+        frozen server that woke, had it still been let in.
+        """
+        found: list[Interval] = []
+        for watch in self.sessions.values():
+            looks = [(k.at, bool(k.primary and k.writers - {k.holder})) for k in list(watch.looks)]
+            found += held(looks, sessions.LONGEST)
+        return total(within(found, start, end))
+
     def _pairs(self, when: dict[str, list[Interval]]) -> list[Interval]:
         one, other = when.values()
         return common(one, other)

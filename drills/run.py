@@ -250,8 +250,11 @@ class Drill:
             },
             "registrations_s": [round(a.ended - a.began, 2) for a in newcomers.attempts],
             "two_servers_s": round(self.probes.two_servers(times.fault, now), 3),
+            "outsider_sessions_s": round(self.probes.outsiders(times.fault, now), 3),
             "answers": self._answers(),
         }
+        if target.pids:
+            details["frozen"], details["woken"] = len(target.pids), target.woken
         if later != writes:
             details["writes_after_heal_s"] = [_rounded(later.back), round(later.longest, 2)]
         if any(lost.values()):
