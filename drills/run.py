@@ -84,10 +84,10 @@ class Drill:
     # Before
 
     def _target(self) -> Target:
-        (active,) = self.probes.servers.running()
-        primary = self.probes.primary()
-        if primary is None:
-            raise DrillError("there is no primary")
+        running, primary = self.probes.servers.running(), self.probes.primary()
+        if len(running) != 1 or primary is None:
+            raise DrillError(f"Headscale runs on {running}, primary is {primary}")
+        active = running[0]
         return Target(
             mesh=self.mesh,
             probes=self.probes,
