@@ -57,7 +57,9 @@ class Probes:
         return found[0] if len(found) == 1 else None
 
     def forget(self) -> None:
-        """Drop all samples but the newest: an earlier drill's are of no use."""
+        """Drop all samples but the newest: an earlier drill's are of no use. Writes are dropped
+        when they are removed from the database.
+        """
         del self.pings.answers[:-1]
         for samples in self.servers.samples.values():
             del samples[:-1]
@@ -65,8 +67,6 @@ class Probes:
             del session.looks[:-1]
         for stream in self.streams:
             del stream.counts[:-1]
-        for writer in self.writers.each:
-            del writer.writes[:-1]
 
     # Who could write
 

@@ -78,8 +78,10 @@ class Drill:
             self._await_whole()
         finally:
             newcomers.stop()
-        lost = self._check()
-        return self._record(at, target, ways, newcomers, lost)
+        try:
+            return self._record(at, target, ways, newcomers, self._check())
+        finally:
+            self._clean()
 
     # Before
 
@@ -174,28 +176,25 @@ class Drill:
             self.failed = error.message
 
     def _check(self) -> dict[str, list[str]]:
-        """The acknowledged names that are missing, by where; all of ours are gone afterwards."""
+        """The acknowledged names that are missing, by where. Nothing is written from here on."""
         self.say("looking for every acknowledged write")
-        writers = self.probes.writers
         self.times.ended = time.monotonic()
-        writers.pause()
-        try:
-            wanted = {
-                write.name for write in writers.since(self.times.fault - 5) if write.acknowledged
-            }
-            missing = self._missing(wanted)
-            self._clean()
-        finally:
-            writers.resume()
+        self.probes.writers.pause()
+        writes = self.probes.writers.since(self.times.fault - 5)
+        missing = self._missing({write.name for write in writes if write.acknowledged})
         return {where: sorted(names) for where, names in missing.items()}
 
     def _clean(self) -> None:
-        """Nothing that drills made is left; what stays is in nobody's way but the next one's."""
+        """Nothing that drills made is left, and writes go on; what stays is in nobody's way."""
+        primary = self.probes.primary()
         try:
-            self._query(str(self.probes.primary()), _FORGET)
+            if primary:
+                self._query(primary, _FORGET)
             self.registry.remove_nodes(newcomer.PREFIX)
         except (ApiError, WorldError) as error:
             self.say(f"not cleaned up: {error}")
+        self.probes.writers.forget()
+        self.probes.writers.resume()
 
     def _missing(self, wanted: set[str]) -> dict[str, set[str]]:
         places: dict[str, Callable[[], Iterable[str]]] = {"the API": self.registry.users}
