@@ -106,8 +106,9 @@ def summary(done: Record) -> str:
     """One line for the person who watches."""
     if done.failed:
         return f"{done.fault}: FAILED: {done.failed}"
+    lived = len(done.details["clients"]) - done.clients_on_dead_entry
     seconds = {
-        "clients": done.clients_back_s,
+        "clients": done.clients_back_s if lived else 0,
         "dead entry": done.dead_entry_back_s if done.clients_on_dead_entry else 0,
         "new client": done.registration_back_s,
         "writes": done.writes_back_s,
