@@ -115,9 +115,14 @@ def show_hosts(outputs: dict[str, Any], active: str) -> None:
 
 
 def show_nodes(active: Host) -> None:
-    """The mesh as Headscale sees it."""
-    said = active.exec(["headscale", "nodes", "list"]).stdout
-    _console.print(said, markup=False)  # a node's key is shown in brackets
+    """The mesh as Headscale sees it: `headscale nodes list`, as wide as the terminal."""
+    listed = json.loads(active.exec(["headscale", "nodes", "list", "-o", "json"]).stdout)
+    table = Table("node", "addresses", "of", "online")
+    for node in listed:
+        owner = ", ".join(node.get("tags") or []) or node["user"]["name"]
+        online = "yes" if node.get("online") else "no"
+        table.add_row(node["name"], ", ".join(node["ip_addresses"]), owner, online)
+    _console.print(table)
 
 
 def active_name(world: World, outputs: dict[str, Any], within: float = 60) -> str:

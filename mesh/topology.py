@@ -240,6 +240,7 @@ def _rules(role: Role, settings: Settings, inside: IPv4Network) -> tuple[Rule, .
         rules += [_tcp(80, everyone, "redirect to HTTPS"), _tcp(443, everyone, "HTTPS")]
     if role == "control":
         rules.append(_tcp(8080, home, "the other host's proxy to Headscale"))
+        rules.append(_tcp(9105, home, "the guard's metrics"))
     if role == "relay":
         rules.append(
             Rule(protocol="udp", first_port=3478, last_port=3478, sources=everyone, why="STUN")

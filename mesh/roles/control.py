@@ -76,6 +76,7 @@ def _entry(settings: Settings, topology: Topology, certificate: secrets.Certific
         _ENTRY_PEM,
         server_name=settings.server_name,
         connections=connections(settings.control.headscale),
+        inside=settings.control.cidr,
         controls=topology.having("control"),
     )
     return parts.join(Bundle(files=(pem,)), proxy)
