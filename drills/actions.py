@@ -20,6 +20,8 @@ from lab.world.model import EVERYONE, Cut
 ETCD_PORTS: Final = (2379, 2380)
 POSTGRES_PORTS: Final = (5432, 8008)
 FILLER: Final = "/var/lib/postgresql/drill-filler"
+_STAY_DEAD: Final = "/run/systemd/system/etcd.service.d/drill.conf"
+_NO_RESTART: Final = "[Service]\nRestart=no\n"
 _FILL: Final = (
     f"fallocate -l $(( $(stat -f -c %f /var/lib/postgresql) * 4096 )) {FILLER} || true; "
     f"dd if=/dev/zero of={FILLER}.rest bs=4096 count=4000000 status=none || true; sync {FILLER}"
@@ -37,6 +39,7 @@ class Target:
     primary: str
     replica: str
     pids: list[int] = field(default_factory=list)  # stopped by a signal
+    woken: int = 0  # of those, how many lived to go on
 
     @property
     def other_voters(self) -> tuple[str, ...]:
@@ -105,6 +108,7 @@ def thaw(target: Target) -> None:
     for pid in target.pids:
         with contextlib.suppress(ProcessLookupError):  # its guard or systemd killed it
             os.kill(pid, signal.SIGCONT)
+            target.woken += 1
 
 
 def guard_pids(target: Target) -> list[int]:
@@ -120,10 +124,14 @@ def systemctl(target: Target, name: str, *words: str) -> None:
 
 
 def kill_voters(target: Target, *names: str) -> None:
-    """End etcd for good, as by SIGKILL."""
+    """SIGKILL to etcd, and systemd does not start it again."""
     for name in names:
-        systemctl(target, name, "mask", "--runtime", "--quiet", "etcd.service")
-        systemctl(target, name, "kill", "--signal=KILL", "etcd.service")
+        host = target.mesh.host(name)
+        host.exec(["install", "-D", "-m", "644", "/dev/stdin", _STAY_DEAD], stdin=_NO_RESTART)
+        systemctl(target, name, "daemon-reload")
+    with ThreadPoolExecutor() as pool:
+        kill = ("kill", "--signal=KILL", "etcd.service")
+        list(pool.map(lambda name: systemctl(target, name, *kill), names))
 
 
 def revive_voters(target: Target, *names: str) -> None:
@@ -177,7 +185,8 @@ def _stopped(host: Host) -> list[int]:
 
 
 def start_again(host: Host, unit: str) -> None:
-    """Run a unit that may be masked, failed or running."""
-    host.exec(["systemctl", "unmask", "--runtime", "--quiet", unit])
+    """Run a unit that may be failed, told to stay dead, or running."""
+    host.exec(["rm", "-f", _STAY_DEAD])
+    host.exec(["systemctl", "daemon-reload"])
     host.exec(["systemctl", "reset-failed", unit], check=False)  # it may be loaded not at all
     host.exec(["systemctl", "start", unit])

@@ -13,6 +13,7 @@ from drills.mesh import Mesh
 from lab.world import netns
 
 TIMEOUT: Final = httpx.Timeout(1.5, connect=0.5)  # s; an API call takes about 0.1
+_PATIENT: Final = httpx.Timeout(10, connect=1)  # s; where nothing is measured
 _PREFIX: Final = 12  # characters of a key that name it; they may be dashes too
 
 
@@ -29,12 +30,12 @@ class Api:
     key: str = field(repr=False)
     addresses: tuple[str, ...] = ()
 
-    def client(self) -> httpx.Client:
+    def client(self, timeout: httpx.Timeout = TIMEOUT) -> httpx.Client:
         """Connections that are kept between calls; for one thread."""
         return httpx.Client(
             verify=ssl.create_default_context(cadata=self.ca),
             headers={"Authorization": f"Bearer {self.key}", "Host": self.server_name},
-            timeout=TIMEOUT,
+            timeout=timeout,
             trust_env=False,
         )
 
@@ -52,7 +53,7 @@ class Api:
     def first(self, method: str, path: str) -> Any:
         """The first good answer of any address; ApiError without one."""
         said = []
-        with self.client() as client:
+        with self.client(_PATIENT) as client:
             for address in self.addresses:
                 try:
                     answer = self.call(client, method, path, address)
@@ -90,7 +91,9 @@ class Registry:
         return {node["name"] for node in self.nodes() if node.get("online")}
 
     def remove_nodes(self, prefix: str) -> None:
-        """Remove the nodes whose names begin so; ApiError."""
+        """Remove the nodes whose names begin so; ApiError, also for one that goes by itself
+        meanwhile.
+        """
         for node in self.nodes():
             if str(node["name"]).startswith(prefix):
                 self._ask("DELETE", f"node/{node['id']}")

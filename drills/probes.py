@@ -57,7 +57,9 @@ class Probes:
         return found[0] if len(found) == 1 else None
 
     def forget(self) -> None:
-        """Drop all samples but the newest: an earlier drill's are of no use."""
+        """Drop all samples but the newest: an earlier drill's are of no use. Writes are dropped
+        when they are removed from the database.
+        """
         del self.pings.answers[:-1]
         for samples in self.servers.samples.values():
             del samples[:-1]
@@ -65,8 +67,6 @@ class Probes:
             del session.looks[:-1]
         for stream in self.streams:
             del stream.counts[:-1]
-        for writer in self.writers.each:
-            del writer.writes[:-1]
 
     # Who could write
 
@@ -79,6 +79,16 @@ class Probes:
         in a database that took writes.
         """
         return total(within(self._pairs(self._writing), start, end))
+
+    def outsiders(self, start: float, end: float) -> float:
+        """Seconds in which a host that does not hold the fence had a session in a primary: a
+        frozen server that woke, had it still been let in.
+        """
+        found: list[Interval] = []
+        for watch in self.sessions.values():
+            looks = [(k.at, bool(k.primary and k.writers - {k.holder})) for k in list(watch.looks)]
+            found += held(looks, sessions.LONGEST)
+        return total(within(found, start, end))
 
     def _pairs(self, when: dict[str, list[Interval]]) -> list[Interval]:
         one, other = when.values()

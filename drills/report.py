@@ -96,7 +96,12 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _times(rows: Sequence[Row]) -> list[str]:
-    return [spread([row[field] for row in rows if not row["failed"]]) for field in _TIMES]
+    return [spread([row[field] for row in rows if _speaks(row, field)]) for field in _TIMES]
+
+
+def _speaks(row: Row, field: str) -> bool:
+    """Whether a row says something of a field: no client lived where all were on a dead entry."""
+    return not row["failed"] and not (field == "clients_back_s" and _all_dead(row))
 
 
 def spread(values: Sequence[float | None]) -> str:
@@ -109,11 +114,12 @@ def spread(values: Sequence[float | None]) -> str:
 
 
 def misses(rows: Sequence[Row], field: str, goal: float) -> int:
-    """How many drills did not keep a goal; a failed drill kept none. A client that was only ever
-    on a dead entry is counted there."""
+    """How many drills did not keep a goal; a failed drill kept none. Clients on a dead entry are
+    counted apart.
+    """
     return sum(
         bool(row["failed"])
-        or (row[field] is None and not (field == "clients_back_s" and _all_dead(row)))
+        or (row[field] is None and _speaks(row, field))
         or (row[field] is not None and row[field] > goal)
         for row in rows
     )
@@ -129,6 +135,9 @@ def _goals(kind: str, rows: Sequence[Row]) -> str:
     said = [
         f"{_TIMES[field]} < {goal:g}: {misses(rows, field, goal)}" for field, goal in goals.items()
     ]
+    dead = sum(row["clients_on_dead_entry"] for row in rows)
+    if dead and goals:
+        said.append(f"{dead} clients on a dead entry apart")
     return "; ".join(said) or "–"
 
 

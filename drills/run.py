@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from drills import newcomer, streams
 from drills.actions import Target
-from drills.api import Registry
+from drills.api import ApiError, Registry
 from drills.faults import Fault
 from drills.gate import Gate
 from drills.intervals import Outage, outage
@@ -21,12 +21,12 @@ from drills.probes import Probes
 from drills.record import Record
 from drills.writer import PREFIX
 from lab.world.command import until
-from lab.world.errors import DeadlineError
+from lab.world.errors import DeadlineError, WorldError
 
 GAP: Final = 1.0  # s without an acknowledged write are an outage
 CALM: Final = 3.0  # s with writes before they count as back
-WHOLE: Final = 180.0  # s that the mesh may take to be whole
-_SETTLE: Final = 5.0  # s that a write may take to reach the standby
+WHOLE: Final = 240.0  # s that the mesh may take to be whole; a client may only retransmit every 120
+_SETTLE: Final = 15.0  # s that a write may take to reach the standby
 _NAMES: Final = f"SELECT name FROM users WHERE name LIKE '{PREFIX}%'"
 _FORGET: Final = f"DELETE FROM users WHERE name LIKE '{PREFIX}%'"
 Say = Callable[[str], None]
@@ -78,16 +78,18 @@ class Drill:
             self._await_whole()
         finally:
             newcomers.stop()
-        lost = self._check()
-        return self._record(at, target, ways, newcomers, lost)
+        try:
+            return self._record(at, target, ways, newcomers, self._check())
+        finally:
+            self._clean()
 
     # Before
 
     def _target(self) -> Target:
-        (active,) = self.probes.servers.running()
-        primary = self.probes.primary()
-        if primary is None:
-            raise DrillError("there is no primary")
+        running, primary = self.probes.servers.running(), self.probes.primary()
+        if len(running) != 1 or primary is None:
+            raise DrillError(f"Headscale runs on {running}, primary is {primary}")
+        active = running[0]
         return Target(
             mesh=self.mesh,
             probes=self.probes,
@@ -174,21 +176,25 @@ class Drill:
             self.failed = error.message
 
     def _check(self) -> dict[str, list[str]]:
-        """The acknowledged names that are missing, by where; all of ours are gone afterwards."""
+        """The acknowledged names that are missing, by where. Nothing is written from here on."""
         self.say("looking for every acknowledged write")
-        writers = self.probes.writers
         self.times.ended = time.monotonic()
-        writers.pause()
-        try:
-            wanted = {
-                write.name for write in writers.since(self.times.fault - 5) if write.acknowledged
-            }
-            missing = self._missing(wanted)
-            self._query(str(self.probes.primary()), _FORGET)
-            self.registry.remove_nodes(newcomer.PREFIX)
-        finally:
-            writers.resume()
+        self.probes.writers.pause()
+        writes = self.probes.writers.since(self.times.fault - 5)
+        missing = self._missing({write.name for write in writes if write.acknowledged})
         return {where: sorted(names) for where, names in missing.items()}
+
+    def _clean(self) -> None:
+        """Nothing that drills made is left, and writes go on; what stays is in nobody's way."""
+        primary = self.probes.primary()
+        try:
+            if primary:
+                self._query(primary, _FORGET)
+            self.registry.remove_nodes(newcomer.PREFIX)
+        except (ApiError, WorldError) as error:
+            self.say(f"not cleaned up: {error}")
+        self.probes.writers.forget()
+        self.probes.writers.resume()
 
     def _missing(self, wanted: set[str]) -> dict[str, set[str]]:
         places: dict[str, Callable[[], Iterable[str]]] = {"the API": self.registry.users}
@@ -243,8 +249,11 @@ class Drill:
             },
             "registrations_s": [round(a.ended - a.began, 2) for a in newcomers.attempts],
             "two_servers_s": round(self.probes.two_servers(times.fault, now), 3),
+            "outsider_sessions_s": round(self.probes.outsiders(times.fault, now), 3),
             "answers": self._answers(),
         }
+        if target.pids:
+            details["frozen"], details["woken"] = len(target.pids), target.woken
         if later != writes:
             details["writes_after_heal_s"] = [_rounded(later.back), round(later.longest, 2)]
         if any(lost.values()):

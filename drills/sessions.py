@@ -66,11 +66,11 @@ class SessionWatch(Sampler):
     def look(self) -> None:
         asked = time.monotonic()
         try:
-            answer = self._ask()
-        except (WorldError, OSError, TimeoutError):  # no power, no database, no answer
+            sample = parse(asked, self._ask(), self._names)
+        except (WorldError, OSError, ValueError):  # no power, no answer, half an answer
             self._close()
-            answer = ""
-        self.looks.append(parse(asked, answer, self._names))
+            sample = Look(asked, None)
+        self.looks.append(sample)
 
     def finish(self) -> None:
         self._close()
@@ -95,9 +95,7 @@ class SessionWatch(Sampler):
 
 
 def parse(at: float, answer: str, names: Mapping[str, str]) -> Look:
-    """The sample that psql's line tells."""
-    if not answer.strip():
-        return Look(at, None)
+    """The sample that psql's line tells; ValueError when it is not whole."""
     found = json.loads(answer)
     return Look(
         at,

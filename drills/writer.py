@@ -107,6 +107,11 @@ class Writers:
         for one in self.each:
             one.pause()
 
+    def forget(self) -> None:
+        """Expect no write any more; they must be paused."""
+        for one in self.each:
+            one.writes.clear()
+
     def resume(self) -> None:
         """Go on."""
         for one in self.each:

@@ -9,6 +9,7 @@ import json
 from typing import Any, Final
 
 from drills import two_clients
+from lab.world.command import until
 from lab.world.host import Host
 from lab.world.model import Cut
 from tests.lab.mesh import Mesh
@@ -160,3 +161,17 @@ def _exposed_texts(host: Host) -> dict[str, str]:
         what: host.exec(["sh", "-c", f"{line}; true"], within=120).stdout
         for what, line in commands.items()
     }
+
+
+def test_a_control_host_serves_its_purpose_again_after_a_power_loss(mesh: Mesh) -> None:
+    active = two_clients.active_name(mesh.world, mesh.outputs)
+    standby = mesh.host("hs-2" if active == "hs-1" else "hs-1")
+
+    standby.power_off()
+    standby.start()
+
+    until(
+        lambda: bool(two_clients.guard_status(standby).get("database")),
+        within=90,
+        what="the guard's way to the database after a boot",
+    )

@@ -114,7 +114,8 @@ def test_psqls_line_becomes_a_sample_of_who_could_write() -> None:
     found = sessions.parse(NOW, line, {"10.0.0.1": "hs-1"})
 
     assert found == Look(NOW, True, 1, 1, frozenset({"hs-1"}), "hs-1", 7)
-    assert sessions.parse(NOW, "", {}).primary is None, "no answer is no primary"
+    with pytest.raises(ValueError, match="line 1"):
+        sessions.parse(NOW, line[:20], {})
 
 
 def test_the_entry_of_a_client_is_read_from_its_established_connections() -> None:
