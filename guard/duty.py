@@ -22,6 +22,7 @@ from guard.watch import DatabaseWatch, PeerWatch, ServerWatch
 log = logging.getLogger(__name__)
 
 Request = Literal["stop", "reload"]
+PEER_SECONDS: Final = 3.0  # three looks at the database
 TICK: Final = 0.1  # s between two looks at everything
 
 
@@ -237,6 +238,8 @@ class Duty:
         self._take(held)
 
     def _see_to_the_database(self) -> None:
-        """Only this host is cut off from the database: the other one can serve."""
-        if self._database.down_for() > self._timing.database and self._peer.peer_up:
+        """Only this host is cut off from the database: the other one can serve. When a database
+        comes back that was away for both, one of them notices first: it does not count."""
+        away = self._database.down_for() > self._timing.database
+        if away and self._peer.up_for() > PEER_SECONDS:
             raise GivenUpError("only this host does not reach the database")

@@ -121,18 +121,31 @@ class PeerWatch(_Watch):
         self._seconds, self._up = seconds, up
         self._lease = 0
         self._said = ""
-        self.peer_up = False
+        self._up_since: float | None = None  # when a peer first said so, of a row
         self._trouble = Trouble("telling the other host")
+
+    @property
+    def peer_up(self) -> bool:
+        """Whether another host says that it reaches the database."""
+        return self._up_since is not None
+
+    def up_for(self) -> float:
+        """Seconds that another host has been saying so; 0 when none does."""
+        since = self._up_since  # once: another thread asks
+        return 0.0 if since is None else clock.now() - since
 
     def look(self) -> None:
         try:
             self._tell()
             found = [self._etcd.read(key) for key in self._peers]
         except EtcdError as error:
-            self.peer_up = False
+            self._up_since = None
             self._trouble.is_there(error)
         else:
-            self.peer_up = any(entry is not None and entry.value == UP for entry in found)
+            if not any(entry is not None and entry.value == UP for entry in found):
+                self._up_since = None
+            elif self._up_since is None:
+                self._up_since = clock.now()
             self._trouble.is_over()
 
     def close(self) -> None:
