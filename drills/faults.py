@@ -92,6 +92,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "control-power": _power_loss(
         "the active control host loses power", _active, 12, clients_back_s=10
     ),
+    "standby-power": _power_loss("the other control host loses power", lambda t: (t.standby,), 12),
     "control-cut": Fault(
         title="the active control host is cut from everyone",
         inject=lambda t: actions.isolate(t, t.active),

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from drills import streams
 from drills.api import ApiError, Registry
 from drills.mesh import Mesh
 from drills.probes import Probes
@@ -59,7 +60,7 @@ class Gate:
         ]
         if self.guarded:
             guards = {name: self.mesh.guard(name) for name in self.mesh.controls}
-            quick += guards_lack(guards, time.time())
+            quick += [*guards_lack(guards, time.time()), *self._not_steered()]
         return quick or [*self._etcd_lacks(), *self._nodes_lack()]
 
     def _streams_lack(self, now: float) -> list[str]:
@@ -67,6 +68,15 @@ class Gate:
             f"{watch.client.host.name}: hears nothing from Headscale"
             for watch in self.probes.streams
             if not _heard(watch.counts[-200:], now)
+        ]
+
+    def _not_steered(self) -> list[str]:
+        """Streams that still run through the entry of the host that runs Headscale."""
+        running = self.probes.servers.running()
+        return [
+            f"{client.host.name}: its stream runs through {', '.join(ways)}"
+            for client in self.mesh.clients
+            if {*(ways := streams.entries(client, self.mesh.entries))} & {*running}
         ]
 
     def _etcd_lacks(self) -> list[str]:

@@ -49,6 +49,11 @@ class Mesh:
         """The members of etcd."""
         return self.names("database", "ops")
 
+    @property
+    def entries(self) -> dict[str, str]:
+        """The control hosts by the addresses of their entries."""
+        return {self.public(name): name for name in self.controls}
+
     def public(self, name: str) -> str:
         """The address at which the world reaches a host."""
         return str(self.outputs["hosts"][name]["address"])

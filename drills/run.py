@@ -100,8 +100,7 @@ class Drill:
         )
 
     def _entries(self) -> dict[str, list[str]]:
-        addresses = {self.mesh.public(name): name for name in self.mesh.controls}
-        return {c.host.name: streams.entries(c, addresses) for c in self.mesh.clients}
+        return {c.host.name: streams.entries(c, self.mesh.entries) for c in self.mesh.clients}
 
     def _newcomers(self) -> Newcomers:
         key = self.mesh.outputs["keys"]["prod-servers"]
