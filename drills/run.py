@@ -157,12 +157,16 @@ class Drill:
         return outage(times, self.times.fault, until, now, GAP)
 
     def _clients(self, writes_back: float) -> dict[str, float | None]:
-        return {
-            watch.client.host.name: streams.stream_back(
-                list(watch.counts), self.times.fault, writes_back
-            )
-            for watch in self.probes.streams
-        }
+        """Back before the heal, if they were: afterwards mesh-entry moves streams about."""
+        found = {}
+        for watch in self.probes.streams:
+            counts, fault = list(watch.counts), self.times.fault
+            held = [c for c in counts if not self.times.healing or c.at <= self.times.healing]
+            back = streams.stream_back(held, fault, writes_back)
+            if back is None:
+                back = streams.stream_back(counts, fault, writes_back)
+            found[watch.client.host.name] = back
+        return found
 
     # After
 
