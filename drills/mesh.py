@@ -11,10 +11,7 @@ from drills.client import Client
 from lab.world.host import Host
 from lab.world.world import World
 
-PATRONICTL: Final = (
-    *("/usr/bin/python3", "-I", "-S", "/opt/patroni/bin/patronictl"),
-    *("-c", "/etc/patroni/patroni.yml"),
-)
+PATRONICTL: Final = ("/usr/local/bin/patronictl",)
 
 
 @dataclass(frozen=True)
