@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
-from drills.mesh import PATRONICTL, Mesh
+from drills.mesh import Mesh
 from drills.probes import Probes
 from drills.servers import state
 from lab.world import cgroup
@@ -77,9 +77,10 @@ def cut(target: Target, one: str, others: Sequence[str], ports: tuple[int, ...] 
     )
 
 
-def isolate(target: Target, name: str) -> None:
-    """Cut a host from everyone."""
-    target.mesh.world.cut(Cut(hosts=(target.mesh.host(name).name, EVERYONE)))
+def isolate(target: Target, *names: str) -> None:
+    """Cut hosts from everyone."""
+    mesh = target.mesh
+    mesh.world.cut(*(Cut(hosts=(mesh.host(name).name, EVERYONE)) for name in names))
 
 
 def heal_network(target: Target) -> None:
@@ -153,13 +154,17 @@ def fill_disk(target: Target) -> None:
 
 def empty_disk(target: Target) -> None:
     """Give the room back."""
-    target.mesh.host(target.primary).exec(["rm", "-f", FILLER, f"{FILLER}.rest"])
+    _remove_filler(target.mesh.host(target.primary))
+
+
+def _remove_filler(host: Host) -> None:
+    host.exec(["rm", "-f", FILLER, f"{FILLER}.rest"])
 
 
 def switch_over(target: Target) -> None:
     """The planned change of the primary."""
     ends = ["--leader", target.primary, "--candidate", target.replica]
-    target.mesh.host(target.primary).exec([*PATRONICTL, "switchover", *ends, "--force"])
+    target.mesh.host(target.primary).exec(["patronictl", "switchover", *ends, "--force"])
 
 
 def restore(mesh: Mesh, *, guarded: bool = True) -> None:
@@ -174,7 +179,7 @@ def restore(mesh: Mesh, *, guarded: bool = True) -> None:
     for name in mesh.voters:
         start_again(mesh.host(name), "etcd.service")
     for name in mesh.databases:
-        mesh.host(name).exec(["rm", "-f", FILLER, f"{FILLER}.rest"])
+        _remove_filler(mesh.host(name))
         start_again(mesh.host(name), "patroni.service")
     for name in mesh.controls if guarded else ():
         start_again(mesh.host(name), "mesh-guard.service")

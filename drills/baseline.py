@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from drills.mesh import PATRONICTL, Mesh
+from drills.mesh import Mesh
 from lab.world.command import until
 
 HOME: Final = "hs-1"  # where Headscale runs
@@ -90,4 +90,4 @@ def restore(mesh: Mesh) -> None:
 
 
 def _configure(mesh: Mesh, *words: str) -> None:
-    mesh.host(mesh.databases[0]).exec([*PATRONICTL, "edit-config", "--force", *words])
+    mesh.host(mesh.databases[0]).exec(["patronictl", "edit-config", "--force", *words])

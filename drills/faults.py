@@ -54,16 +54,26 @@ def _ops(target: Target) -> tuple[str, ...]:
     return target.mesh.names("ops")
 
 
-def _power(names: Names) -> tuple[Step, Step]:
-    return (
-        lambda target: actions.power_off(target, *names(target)),
-        lambda target: actions.power_on(target, *names(target)),
+def _power_loss(title: str, names: Names, holds: float, **goals: float) -> Fault:
+    return Fault(
+        title=title,
+        inject=lambda target: actions.power_off(target, *names(target)),
+        heal=lambda target: actions.power_on(target, *names(target)),
+        silent=names,
+        holds=holds,
+        goals=goals,
     )
 
 
-def _power_loss(title: str, names: Names, holds: float, **goals: float) -> Fault:
-    off, on = _power(names)
-    return Fault(title=title, inject=off, heal=on, silent=names, holds=holds, goals=goals)
+def _cut_off(title: str, names: Names, holds: float, **goals: float) -> Fault:
+    return Fault(
+        title=title,
+        inject=lambda target: actions.isolate(target, *names(target)),
+        heal=actions.heal_network,
+        silent=names,
+        holds=holds,
+        goals=goals,
+    )
 
 
 def _voter_lost(target: Target) -> tuple[str, ...]:
@@ -90,16 +100,11 @@ FAULTS: Final[Mapping[str, Fault]] = {
         goals={CLIENTS: 10},
     ),
     "control-power": _power_loss(
-        "the active control host loses power", _active, 12, clients_back_s=10
+        "the active control host loses power", _active, 12, **{CLIENTS: 10}
     ),
     "standby-power": _power_loss("the other control host loses power", lambda t: (t.standby,), 12),
-    "control-cut": Fault(
-        title="the active control host is cut from everyone",
-        inject=lambda t: actions.isolate(t, t.active),
-        heal=actions.heal_network,
-        silent=_active,
-        holds=15,
-        goals={CLIENTS: 12},
+    "control-cut": _cut_off(
+        "the active control host is cut from everyone", _active, 15, **{CLIENTS: 12}
     ),
     "control-cut-etcd": Fault(
         title="the active control host is cut from etcd only",
@@ -131,14 +136,9 @@ FAULTS: Final[Mapping[str, Fault]] = {
         inject=actions.kill_postmaster,
         goals={WRITES: 4},
     ),
-    "primary-power": _power_loss("the primary's host loses power", _primary, 30, writes_back_s=25),
-    "primary-cut": Fault(
-        title="the primary's host is cut from everyone",
-        inject=lambda t: actions.isolate(t, t.primary),
-        heal=actions.heal_network,
-        silent=_primary,
-        holds=30,
-        goals={WRITES: 25},
+    "primary-power": _power_loss("the primary's host loses power", _primary, 30, **{WRITES: 25}),
+    "primary-cut": _cut_off(
+        "the primary's host is cut from everyone", _primary, 30, **{WRITES: 25}
     ),
     "primary-cut-etcd": Fault(
         title="the primary's host is cut from the other etcd voters",

@@ -7,10 +7,15 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
-from typing import IO
+from typing import IO, Final
 
 from lab.world import process
 from lab.world.host import Host
+
+PSQL: Final = (  # over the unix socket, so that no cut of the network blinds it
+    *("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"),
+    *("psql", "-XAtq", "--dbname=headscale"),
+)
 
 
 class Running:

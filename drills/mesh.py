@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from drills.client import Client
 from lab.world.host import Host
 from lab.world.world import World
-
-PATRONICTL: Final = ("/usr/local/bin/patronictl",)
 
 
 @dataclass(frozen=True)
@@ -66,20 +64,12 @@ class Mesh:
         return next(name for name in self.databases if hosts[name]["zone"] == zone)
 
     def file(self, name: str, path: str) -> str:
-        """The text of a file in a running host, without a program there being started; empty
-        when there is none, or no power.
-        """
-        leader = self.host(name).leader()
-        try:
-            return Path(f"/proc/{leader}/root{path}").read_text() if leader else ""
-        except OSError:
-            return ""
+        """As `read`."""
+        return read(self.host(name), path)
 
     def guard(self, name: str) -> dict[str, Any]:
-        """What the guard of a control host last said of itself."""
-        said = self.file(name, "/run/mesh-guard/status.json")
-        status: dict[str, Any] = json.loads(said) if said else {}
-        return status
+        """As `guard_status`."""
+        return guard_status(self.host(name))
 
     @property
     def server_url(self) -> str:
@@ -90,3 +80,23 @@ class Mesh:
     def server_name(self) -> str:
         """The server's name in its certificate."""
         return self.server_url.removeprefix("https://")
+
+
+def guard_status(host: Host) -> dict[str, Any]:
+    """What the guard of a control host last said of itself; nothing when it never did, or the
+    host has no power.
+    """
+    said = read(host, "/run/mesh-guard/status.json")
+    status: dict[str, Any] = json.loads(said) if said else {}
+    return status
+
+
+def read(host: Host, path: str) -> str:
+    """The text of a file in a running host, without a program there being started; empty when
+    there is none, or no power.
+    """
+    leader = host.leader()
+    try:
+        return Path(f"/proc/{leader}/root{path}").read_text() if leader else ""
+    except OSError:
+        return ""

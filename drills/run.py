@@ -14,6 +14,7 @@ from drills.actions import Target
 from drills.api import ApiError, Registry
 from drills.faults import Fault
 from drills.gate import Gate
+from drills.inside import PSQL
 from drills.intervals import Outage, outage
 from drills.mesh import Mesh
 from drills.newcomer import Newcomers
@@ -216,9 +217,7 @@ class Drill:
         return missing
 
     def _query(self, name: str, statement: str) -> list[str]:
-        line = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"]
-        psql = ["psql", "-XAtqc", statement, "headscale"]
-        return self.mesh.host(name).exec([*line, *psql]).stdout.split()
+        return self.mesh.host(name).exec([*PSQL, f"--command={statement}"]).stdout.split()
 
     def _record(
         self,

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from drills.inside import Running
+from drills.inside import PSQL, Running
 from drills.sampler import Sampler
 from lab.world.errors import WorldError
 from lab.world.host import Host
@@ -20,10 +20,6 @@ from lab.world.host import Host
 EACH: Final = 0.2  # s between two looks
 LONGEST: Final = 1.0  # s that one look may stand for
 ANSWER: Final = 2.0  # s
-_PSQL: Final = (
-    *("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"),
-    *("psql", "-XAtq", "headscale"),
-)
 _QUESTION: Final = """
 SELECT jsonb_build_object('recovery', pg_is_in_recovery(),
  'sync', (SELECT count(*) FROM pg_stat_replication
@@ -77,7 +73,7 @@ class SessionWatch(Sampler):
 
     def _ask(self) -> str:
         if self._psql is None:
-            self._psql = Running(self._host, _PSQL)
+            self._psql = Running(self._host, PSQL)
         self._psql.stdin.write(_QUESTION.replace("\n", " ") + "\n")
         with selectors.DefaultSelector() as selector:
             selector.register(self._psql.stdout, selectors.EVENT_READ)

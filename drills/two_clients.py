@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from drills.client import Client
+from drills.mesh import guard_status
 from lab.engine import Engine
 from lab.world import services
 from lab.world.command import until
@@ -145,13 +146,6 @@ def active_name(world: World, outputs: dict[str, Any], within: float = 60) -> st
 def serves(status: dict[str, Any]) -> bool:
     """Whether a guard's host runs Headscale, and it answers."""
     return status.get("role") == "active" and bool(status.get("server_answers"))
-
-
-def guard_status(host: Host) -> dict[str, Any]:
-    """What the guard of a control host says of itself; nothing while it does not run."""
-    said = host.exec(["cat", "/run/mesh-guard/status.json"], check=False)
-    status: dict[str, Any] = json.loads(said.stdout) if said.status == 0 else {}
-    return status
 
 
 def show_pings(world: World, server: Client, device: Client) -> None:

@@ -69,7 +69,7 @@ class Server:
 
 
 class Probe:
-    """Asks the server whether it works. `answered` is when it last did."""
+    """Asks the server whether it works."""
 
     def __init__(self, url: str, name: str, ca: str) -> None:
         self._url = url

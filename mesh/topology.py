@@ -119,6 +119,10 @@ class Topology:
         """The hosts of a role, in order of their names."""
         return tuple(host for host in self.hosts if host.role == role)
 
+    def peers(self, host: Host) -> tuple[Host, ...]:
+        """The other hosts of a host's role."""
+        return tuple(peer for peer in self.having(host.role) if peer.name != host.name)
+
     @property
     def voters(self) -> tuple[Host, ...]:
         """The members of the etcd cluster."""

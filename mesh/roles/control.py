@@ -89,14 +89,9 @@ def _entry(settings: Settings, topology: Topology, certificate: secrets.Certific
 
 def _steward(settings: Settings, topology: Topology, host: Host) -> Bundle:
     """What keeps clients' streams off the host whose loss matters most."""
-    others = {
-        peer.name: str(peer.address)
-        for peer in topology.having("control")
-        if peer.name != host.name
-    }
     values = {
         "host": host.name,
-        "peers": others,
+        "peers": {peer.name: str(peer.address) for peer in topology.peers(host)},
         "server_name": settings.server_name,
         "inside": str(settings.control.cidr),
         "socket": "/run/haproxy-entry/admin.sock",

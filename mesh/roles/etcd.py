@@ -12,6 +12,11 @@ _JOIN = "/usr/local/sbin/mesh-etcd-join"
 _CLIENT = "/usr/local/bin/mesh-etcdctl"
 
 
+def endpoints(topology: Topology) -> list[str]:
+    """Where clients find the voters, one URL each."""
+    return [f"https://{voter.name}:2379" for voter in topology.voters]
+
+
 def member(
     topology: Topology,
     host: Host,
@@ -26,9 +31,7 @@ def member(
         address=host.address,
         initial_cluster=",".join(f"{h.name}=https://{h.address}:2380" for h in topology.voters),
     )
-    client = templates.render(
-        "etcd", _CLIENT, endpoints=",".join(f"https://{h.name}:2379" for h in topology.voters)
-    )
+    client = templates.render("etcd", _CLIENT, endpoints=",".join(endpoints(topology)))
     etcd, etcdctl = parts.program("etcd", artifacts), parts.program("etcdctl", artifacts)
     return bundle.Bundle(
         users=(bundle.User(name="etcd", home="/var/lib/etcd"),),

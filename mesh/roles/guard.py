@@ -9,7 +9,7 @@ from typing import Final
 
 from mesh import headscale, secrets
 from mesh.bundle import Bundle, Directory, File, Unit
-from mesh.roles import parts
+from mesh.roles import etcd, parts
 from mesh.settings import Settings
 from mesh.topology import Host, Topology
 
@@ -84,8 +84,8 @@ def _program() -> tuple[File, ...]:
 def _configuration(settings: Settings, topology: Topology, host: Host) -> str:
     values = {
         "host": host.name,
-        "peers": [peer.name for peer in topology.having("control") if peer.name != host.name],
-        "endpoints": [f"https://{voter.name}:2379" for voter in topology.voters],
+        "peers": [peer.name for peer in topology.peers(host)],
+        "endpoints": etcd.endpoints(topology),
         "prefix": "/mesh/headscale",
         "ca": parts.CA,
         "certificate": headscale.CERTIFICATE,

@@ -9,6 +9,7 @@ import json
 from typing import Any, Final
 
 from drills import two_clients
+from drills.mesh import guard_status
 from lab.world.command import until
 from lab.world.host import Host
 from lab.world.model import Cut
@@ -171,7 +172,7 @@ def test_a_control_host_serves_its_purpose_again_after_a_power_loss(mesh: Mesh) 
     standby.start()
 
     until(
-        lambda: bool(two_clients.guard_status(standby).get("database")),
+        lambda: bool(guard_status(standby).get("database")),
         within=90,
         what="the guard's way to the database after a boot",
     )
