@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -114,19 +112,12 @@ class Database(pulumi.ComponentResource):
         return host.command(f"{spec.name}-bundle", step, [])
 
     def _make_database(self, bundles: list[pulumi.Resource]) -> pulumi.Resource:
-        first = self._args.hosts[self._args.topology.having("database")[0].name]
+        args = self._args
+        first = args.hosts[args.topology.having("database")[0].name]
         step = Step(
             command="sudo mesh-database",
             stdin=self.passwords.apply(
-                lambda known: json.dumps(
-                    {
-                        "superuser": known.superuser,
-                        "controls": {
-                            name: dataclasses.asdict(own) for name, own in known.controls.items()
-                        },
-                    },
-                    sort_keys=True,
-                )
+                lambda known: database.cluster(args.settings, args.topology, known)
             ),
             runs_again_with=[first.instance_id],
             minutes=10,

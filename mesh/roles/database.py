@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
 from mesh import secrets, templates
 from mesh.bundle import Artifact, Bundle, Check, Directory, File, Unit
 from mesh.roles import etcd, guard, parts, postgres
@@ -35,6 +40,23 @@ def bundle(
     )
 
 
+def cluster(settings: Settings, topology: Topology, passwords: secrets.DatabasePasswords) -> str:
+    """What mesh-database reads on its standard input. The digests make it run again when one of
+    the files that it applies has changed."""
+    host = topology.having("database")[0]
+    files = (_dynamic(settings, host), _fence())
+    return json.dumps(
+        {
+            "superuser": passwords.superuser,
+            "controls": {name: dataclasses.asdict(own) for name, own in passwords.controls.items()},
+            "files": {
+                file.path: hashlib.sha256(file.content.encode()).hexdigest() for file in files
+            },
+        },
+        sort_keys=True,
+    )
+
+
 def _patroni(
     settings: Settings,
     topology: Topology,
@@ -57,7 +79,7 @@ def _patroni(
             parts.unit_file("database", _UNIT),
             File(path=_SCRIPT, content=templates.text("database", _SCRIPT), mode="0755"),
             File(path=_CLIENT, content=templates.text("database", _CLIENT), mode="0755"),
-            File(path=_FENCE, content=templates.text("database", _FENCE)),
+            _fence(),
         ),
         units=(
             Unit(
@@ -85,7 +107,6 @@ def _configuration(
     settings: Settings, topology: Topology, host: Host, passwords: secrets.DatabasePasswords
 ) -> tuple[File, ...]:
     version = postgres.VERSIONS[settings.os]
-    cluster = {"timing": postgres.timing(settings), "parameters": postgres.shared(host.size)}
     member = templates.render(
         "database",
         _CONFIG,
@@ -98,12 +119,25 @@ def _configuration(
         members=[f"{h.address}/32" for h in topology.having("database")],
         clients=_clients(topology),
         passwords=passwords,
-        **cluster,
+        **_shared(settings, host),
     )
     return (
         File(path=_CONFIG, content=member, mode="0600", owner="postgres", group="postgres"),
-        File(path=_DYNAMIC, content=templates.render("database", _DYNAMIC, **cluster)),
+        _dynamic(settings, host),
     )
+
+
+def _shared(settings: Settings, host: Host) -> dict[str, dict[str, Any]]:
+    return {"timing": postgres.timing(settings), "parameters": postgres.shared(host.size)}
+
+
+def _dynamic(settings: Settings, host: Host) -> File:
+    content = templates.render("database", _DYNAMIC, **_shared(settings, host))
+    return File(path=_DYNAMIC, content=content)
+
+
+def _fence() -> File:
+    return File(path=_FENCE, content=templates.text("database", _FENCE))
 
 
 def _clients(topology: Topology) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ _MIB_PER_GIB: Final = 1024
 # (ttl, loop_wait, retry_timeout) in seconds. Patroni's lower limit of the ttl is 20. The loop is
 # how long a PostgreSQL that died may go unnoticed; it also renews the ttl, so that a lost host is
 # noticed up to a loop before the ttl is over, never later.
-_TIMINGS: Final = {"fast": (20, 2, 5), "normal": (30, 10, 10)}
+_TIMINGS: Final = {"fast": (20, 1, 5), "normal": (30, 10, 10)}
 
 
 def timing(settings: Settings) -> dict[str, int]:

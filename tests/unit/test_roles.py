@@ -135,7 +135,7 @@ def test_patroni_checks_certificates_everywhere() -> None:
     assert patroni["restapi"]["verify_client"] == "optional"
 
 
-@pytest.mark.parametrize(("recovery", "timing"), [("fast", (20, 2, 5)), ("normal", (30, 10, 10))])
+@pytest.mark.parametrize(("recovery", "timing"), [("fast", (20, 1, 5)), ("normal", (30, 10, 10))])
 def test_recovery_sets_the_timing_of_fail_over(recovery: str, timing: tuple[int, ...]) -> None:
     dynamic = config("pg-1", "/etc/patroni/dynamic.yml", {"recovery": recovery})
 
