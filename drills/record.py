@@ -20,7 +20,7 @@ class Record:
 
     fault: str
     at: str  # ISO time
-    design: str  # "guard" or "baseline"
+    design: str  # one of the report's
     clients_back_s: float | None  # the slowest client whose entry lived; 0: undisturbed
     clients_on_dead_entry: int  # clients whose connection ran through a host that fell silent
     dead_entry_back_s: float | None  # the slowest of those, before the heal; None without any

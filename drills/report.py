@@ -21,6 +21,8 @@ _TIMES: Final = {
 _DESIGNS: Final = {
     "guard": "The mesh as it is: a guard on each control host, lease of 5 s; Patroni with ttl 20, "
     "loop 1, synchronous.",
+    "loop-2": "Before: Patroni with loop 2, and a switchover that looked once a second whether the "
+    "old primary had ended.",
     "baseline": "For comparison: Headscale as a plain unit with `Restart=always` on hs-1, Patroni "
     "with its defaults (ttl 30, loop 10, asynchronous). Loss of hs-1 waits for an operator, who "
     "is not played: it is never back before the heal.",
