@@ -17,6 +17,7 @@ class RecordsArgs:
     """The names to publish, and the public address of each host they lead to."""
 
     records: tuple[topology.Record, ...]
+    environment: str
     dns: Dns
     addresses: Mapping[str, pulumi.Input[str]]
 
@@ -24,10 +25,10 @@ class RecordsArgs:
 class Records(pulumi.ComponentResource):
     """A records in an existing zone, at whichever service holds it.
 
-    Produces: the full names by label.
-    """
+    `credential` has the variables by which lego may prove that the zone is ours; it is secret.
 
-    names: dict[str, str]
+    Produces: records, and an account at the service that may do no more than that.
+    """
 
     def __init__(
         self, name: str, args: RecordsArgs, opts: pulumi.ResourceOptions | None = None
@@ -43,5 +44,7 @@ class Records(pulumi.ComponentResource):
                 args.dns.ttl,
                 pulumi.ResourceOptions(parent=self),
             )
-        self.names = {r.label: f"{r.label}.{args.dns.zone}" for r in args.records}
-        self.register_outputs({"names": self.names})
+        self.credential = cloud.dns_credential(
+            "acme", args.environment, args.dns.zone, pulumi.ResourceOptions(parent=self)
+        )
+        self.register_outputs({})
