@@ -18,6 +18,12 @@ CLOUD_OF_DNS: Final[dict[DnsProvider, Cloud]] = {
     "dnspod": "tencentcloud",
     "route53": "aws",
 }
+# What lego, the ACME client on hosts, calls each service.
+LEGO_PROVIDERS: Final[dict[DnsProvider, str]] = {
+    "alidns": "alidns",
+    "dnspod": "tencentcloud",  # lego's own "dnspod" speaks the API that DNSPod has retired
+    "route53": "route53",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,6 +116,16 @@ class CloudApi(Protocol):
         """The A records of a name in an existing zone."""
         ...
 
+    def dns_credential(
+        self, name: str, environment: str, zone: str, opts: pulumi.ResourceOptions
+    ) -> pulumi.Output[Mapping[str, str]]:
+        """A key that may answer ACME's DNS-01 challenges in an existing zone, and little else.
+
+        Secret: the environment variables of lego's provider (`catalogue.LEGO_PROVIDERS`). Known
+        once the key may be used.
+        """
+        ...
+
     def bucket(
         self,
         name: str,
@@ -144,6 +154,14 @@ def after(value: pulumi.Output[T], *resources: pulumi.Resource) -> pulumi.Output
     """
     waiting = [resource.urn for resource in resources]
     return pulumi.Output.all(value, *waiting).apply(lambda known: cast(T, known[0]))
+
+
+def credential(
+    variables: Mapping[str, pulumi.Input[str]], *permissions: pulumi.Resource
+) -> pulumi.Output[Mapping[str, str]]:
+    """Environment variables as one secret, known once the permissions are there."""
+    whole: pulumi.Output[Mapping[str, str]] = pulumi.Output.all(**variables).apply(dict)
+    return after(pulumi.Output.secret(whole), *permissions)
 
 
 def options(opts: pulumi.ResourceOptions, more: pulumi.ResourceOptions) -> pulumi.ResourceOptions:

@@ -1,4 +1,4 @@
-"""Alibaba Cloud: VPC, ECS, EIP, Alidns, OSS."""
+"""Alibaba Cloud: VPC, ECS, EIP, Alidns, RAM, OSS."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import pulumi_alicloud as alicloud
 
 from components import clouds
 from components.clouds import InstanceArgs, NetworkIds, lean
-from mesh import topology
+from mesh import permissions, topology
 from mesh.catalogue import OperatingSystem
 
-lean.install(alicloud, "vpc", "ecs", "dns", "oss")
+lean.install(alicloud, "vpc", "ecs", "dns", "ram", "oss")
 
 _IMAGES: Final[dict[OperatingSystem, str]] = {
     "debian-12": r"^debian_12_\d+_x64_\d+G_alibase_\d+\.vhd$",
     "ubuntu-22.04": r"^ubuntu_22_04_x64_\d+G_alibase_\d+\.vhd$",
 }
 _DISK: Final = "cloud_essd"
+_ACME: Final = "Answers ACME DNS-01 challenges"
 
 
 def provider(name: str, region: str, opts: pulumi.ResourceOptions) -> pulumi.ProviderResource:
@@ -256,6 +257,32 @@ def record(
             ttl=ttl,
             opts=opts,
         )
+
+
+def dns_credential(
+    name: str, environment: str, zone: str, opts: pulumi.ResourceOptions
+) -> pulumi.Output[Mapping[str, str]]:
+    """A RAM user for the records of one Alidns domain, with its access key."""
+    user = alicloud.ram.User(name, name=f"{environment}-{name}", comments=_ACME, opts=opts)
+    policy = alicloud.ram.Policy(
+        name,
+        policy_name=f"{environment}-{name}",
+        policy_document=permissions.alidns(zone),
+        description=_ACME,
+        # A policy keeps five versions, and the sixth change would fail.
+        rotate_strategy="DeleteOldestNonDefaultVersionWhenLimitExceeded",
+        opts=opts,
+    )
+    granted = alicloud.ram.UserPolicyAttachment(
+        name,
+        user_name=user.name,
+        policy_name=policy.policy_name,
+        policy_type=policy.type,
+        opts=opts,
+    )
+    key = alicloud.ram.AccessKey(name, user_name=user.name, opts=opts)
+    variables = {"ALICLOUD_ACCESS_KEY": key.id, "ALICLOUD_SECRET_KEY": key.secret}
+    return clouds.credential(variables, granted)
 
 
 def bucket(

@@ -1,4 +1,4 @@
-"""AWS: VPC, EC2, Elastic IP, Route 53, S3."""
+"""AWS: VPC, EC2, Elastic IP, Route 53, IAM, S3."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pulumi_aws as aws
 
 from components import clouds
 from components.clouds import InstanceArgs, NetworkIds, lean
-from mesh import topology
+from mesh import permissions, topology
 from mesh.catalogue import OperatingSystem
 
-lean.install(aws, "ec2", "vpc", "route53", "s3")
+lean.install(aws, "ec2", "vpc", "route53", "iam", "s3")
 
 # Publisher's account and name of the image.
 _IMAGES: Final[dict[OperatingSystem, tuple[str, str]]] = {
@@ -298,6 +298,31 @@ def record(
         ttl=ttl,
         opts=opts,
     )
+
+
+def dns_credential(
+    name: str, environment: str, zone: str, opts: pulumi.ResourceOptions
+) -> pulumi.Output[Mapping[str, str]]:
+    """An IAM user for the challenges in one hosted zone, with its access key."""
+    found = aws.route53.get_zone_output(name=zone, opts=clouds.lookup(opts))
+    user = aws.iam.User(
+        name, name=f"{environment}-{name}", tags=clouds.tags(environment, name), opts=opts
+    )
+    granted = aws.iam.UserPolicy(
+        name,
+        name=f"{environment}-{name}",
+        user=user.name,
+        policy=found.zone_id.apply(permissions.route53),
+        opts=opts,
+    )
+    key = aws.iam.AccessKey(name, user=user.name, opts=opts)
+    variables: dict[str, pulumi.Input[str]] = {
+        "AWS_ACCESS_KEY_ID": key.id,
+        "AWS_SECRET_ACCESS_KEY": key.secret,
+        "AWS_HOSTED_ZONE_ID": found.zone_id,
+        "AWS_REGION": "us-east-1",  # where Route 53's one API for all regions is
+    }
+    return clouds.credential(variables, granted)
 
 
 def bucket(
