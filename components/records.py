@@ -23,11 +23,11 @@ class RecordsArgs:
 
 
 class Records(pulumi.ComponentResource):
-    """A records in an existing zone, at whichever service holds it.
+    """A records, at whichever service holds their zone.
 
     `credential` has the variables by which lego may prove that the zone is ours; it is secret.
 
-    Produces: records, and an account at the service that may do no more than that.
+    Produces: the zone if asked, records, and an account at the service that may do no more than that.
     """
 
     def __init__(
@@ -35,16 +35,16 @@ class Records(pulumi.ComponentResource):
     ) -> None:
         super().__init__("mesh:records:Records", name, None, opts)
         cloud = clouds.of(catalogue.CLOUD_OF_DNS[args.dns.provider])
+        child = pulumi.ResourceOptions(parent=self)
+        zone = cloud.zone("zone", args.dns.zone, args.dns.create, child)
         for record in args.records:
             cloud.record(
                 record.label,
-                args.dns.zone,
+                zone,
                 record.label,
                 [args.addresses[host] for host in record.hosts],
                 args.dns.ttl,
-                pulumi.ResourceOptions(parent=self),
+                child,
             )
-        self.credential = cloud.dns_credential(
-            "acme", args.environment, args.dns.zone, pulumi.ResourceOptions(parent=self)
-        )
+        self.credential = cloud.dns_credential("acme", args.environment, zone, child)
         self.register_outputs({})

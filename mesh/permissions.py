@@ -26,7 +26,7 @@ def alidns(zone: str) -> str:
     return json.dumps({"Version": "1", "Statement": statements})
 
 
-def dnspod(owner: str, domain_id: int) -> str:
+def dnspod(owner: str, domain_id: str) -> str:
     """A CAM policy for the records of one domain.
 
     `owner` is the account (its "uin"); DNSPod's resources bear the domain's number, not its name.

@@ -57,7 +57,10 @@ class Dns(_Frozen):
     """Where the public names live."""
 
     provider: DnsProvider = Field(description="Which service holds the zone.")
-    zone: Domain = Field(description="An existing zone, such as ops.example.com.")
+    zone: Domain = Field(description="The zone of the public names, such as ops.example.com.")
+    create: bool = Field(
+        False, description="Whether the stack makes the zone; else it must be there."
+    )
     server: Annotated[str, Field(pattern=f"^{_LABEL}$")] = Field(
         "hs", description="Label of Headscale's own name inside the zone."
     )

@@ -10,7 +10,7 @@ import pulumi
 import pulumi_alicloud as alicloud
 
 from components import clouds
-from components.clouds import InstanceArgs, NetworkIds, lean
+from components.clouds import InstanceArgs, NetworkIds, Zone, lean
 from mesh import permissions, topology
 from mesh.catalogue import OperatingSystem
 
@@ -238,9 +238,17 @@ def _eip(
     )
 
 
+def zone(name: str, zone: str, create: bool, opts: pulumi.ResourceOptions) -> Zone:
+    """An Alidns domain; permissions know it by its name."""
+    if not create:
+        return Zone(name=zone, id=pulumi.Output.from_input(zone))
+    made = alicloud.dns.AlidnsDomain(name, domain_name=zone, opts=opts)
+    return Zone(name=made.domain_name, id=made.domain_name)
+
+
 def record(
     name: str,
-    zone: str,
+    zone: Zone,
     label: str,
     addresses: Sequence[pulumi.Input[str]],
     ttl: int,
@@ -250,7 +258,7 @@ def record(
     for number, address in enumerate(addresses, start=1):
         alicloud.dns.AlidnsRecord(
             name if len(addresses) == 1 else f"{name}-{number}",
-            domain_name=zone,
+            domain_name=zone.name,
             rr=label,
             type="A",
             value=address,
@@ -260,14 +268,14 @@ def record(
 
 
 def dns_credential(
-    name: str, environment: str, zone: str, opts: pulumi.ResourceOptions
+    name: str, environment: str, zone: Zone, opts: pulumi.ResourceOptions
 ) -> pulumi.Output[Mapping[str, str]]:
     """A RAM user for the records of one Alidns domain, with its access key."""
     user = alicloud.ram.User(name, name=f"{environment}-{name}", comments=_ACME, opts=opts)
     policy = alicloud.ram.Policy(
         name,
         policy_name=f"{environment}-{name}",
-        policy_document=permissions.alidns(zone),
+        policy_document=zone.id.apply(permissions.alidns),
         description=_ACME,
         # A policy keeps five versions, and the sixth change would fail.
         rotate_strategy="DeleteOldestNonDefaultVersionWhenLimitExceeded",

@@ -12,7 +12,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import clouds
-from components.clouds import InstanceArgs, NetworkIds, lean
+from components.clouds import InstanceArgs, NetworkIds, Zone, lean
 from mesh import permissions, topology
 from mesh.catalogue import OperatingSystem
 
@@ -279,20 +279,28 @@ def _eip(name: str, environment: str, opts: pulumi.ResourceOptions) -> aws.ec2.E
     return aws.ec2.Eip(name, domain="vpc", tags=clouds.tags(environment, name), opts=opts)
 
 
+def zone(name: str, zone: str, create: bool, opts: pulumi.ResourceOptions) -> Zone:
+    """A public hosted zone of Route 53."""
+    if create:
+        made = aws.route53.Zone(name, name=zone, opts=opts)
+        return Zone(name=made.name, id=made.zone_id)
+    found = aws.route53.get_zone_output(name=zone, private_zone=False, opts=clouds.lookup(opts))
+    return Zone(name=zone, id=found.zone_id)
+
+
 def record(
     name: str,
-    zone: str,
+    zone: Zone,
     label: str,
     addresses: Sequence[pulumi.Input[str]],
     ttl: int,
     opts: pulumi.ResourceOptions,
 ) -> None:
     """One Route 53 record set of all addresses."""
-    found = aws.route53.get_zone_output(name=zone, opts=clouds.lookup(opts))
     aws.route53.Record(
         name,
-        zone_id=found.zone_id,
-        name=f"{label}.{zone}",
+        zone_id=zone.id,
+        name=pulumi.Output.concat(label, ".", zone.name),
         type="A",
         records=list(addresses),
         ttl=ttl,
@@ -301,10 +309,9 @@ def record(
 
 
 def dns_credential(
-    name: str, environment: str, zone: str, opts: pulumi.ResourceOptions
+    name: str, environment: str, zone: Zone, opts: pulumi.ResourceOptions
 ) -> pulumi.Output[Mapping[str, str]]:
     """An IAM user for the challenges in one hosted zone, with its access key."""
-    found = aws.route53.get_zone_output(name=zone, opts=clouds.lookup(opts))
     user = aws.iam.User(
         name, name=f"{environment}-{name}", tags=clouds.tags(environment, name), opts=opts
     )
@@ -312,14 +319,14 @@ def dns_credential(
         name,
         name=f"{environment}-{name}",
         user=user.name,
-        policy=found.zone_id.apply(permissions.route53),
+        policy=zone.id.apply(permissions.route53),
         opts=opts,
     )
     key = aws.iam.AccessKey(name, user=user.name, opts=opts)
     variables: dict[str, pulumi.Input[str]] = {
         "AWS_ACCESS_KEY_ID": key.id,
         "AWS_SECRET_ACCESS_KEY": key.secret,
-        "AWS_HOSTED_ZONE_ID": found.zone_id,
+        "AWS_HOSTED_ZONE_ID": zone.id,
         "AWS_REGION": "us-east-1",  # where Route 53's one API for all regions is
     }
     return clouds.credential(variables, granted)

@@ -13,7 +13,7 @@ import pulumi
 import tencentcloud_iac_pulumi as tencentcloud
 
 from components import clouds
-from components.clouds import InstanceArgs, NetworkIds, lean
+from components.clouds import InstanceArgs, NetworkIds, Zone, lean
 from mesh import permissions, topology
 from mesh.catalogue import OperatingSystem
 
@@ -272,9 +272,17 @@ def _eip(
     )
 
 
+def zone(name: str, zone: str, create: bool, opts: pulumi.ResourceOptions) -> Zone:
+    """A DNSPod domain; permissions know it by its number."""
+    if create:
+        made = tencentcloud.dnspod.DomainInstance(name, domain=zone, opts=opts)
+        return Zone(name=made.domain, id=made.domain_id.apply(str))
+    return Zone(name=zone, id=_domain_id(zone, opts))
+
+
 def record(
     name: str,
-    zone: str,
+    zone: Zone,
     label: str,
     addresses: Sequence[pulumi.Input[str]],
     ttl: int,
@@ -284,7 +292,7 @@ def record(
     for number, address in enumerate(addresses, start=1):
         tencentcloud.dnspod.Record(
             name if len(addresses) == 1 else f"{name}-{number}",
-            domain=zone,
+            domain=zone.name,
             sub_domain=label,
             record_type="A",
             record_line="默认",  # DNSPod's word for: whoever asks
@@ -295,7 +303,7 @@ def record(
 
 
 def dns_credential(
-    name: str, environment: str, zone: str, opts: pulumi.ResourceOptions
+    name: str, environment: str, zone: Zone, opts: pulumi.ResourceOptions
 ) -> pulumi.Output[Mapping[str, str]]:
     """A CAM user for the records of one DNSPod domain, with its access key."""
     user = tencentcloud.cam.User(
@@ -310,7 +318,7 @@ def dns_credential(
     policy = tencentcloud.cam.Policy(
         name,
         name=f"{environment}-{name}",
-        document=pulumi.Output.all(account.owner_uin, _domain_id(zone, opts)).apply(
+        document=pulumi.Output.all(account.owner_uin, zone.id).apply(
             lambda known: permissions.dnspod(*known)
         ),
         description=_ACME,
@@ -327,16 +335,16 @@ def dns_credential(
     return clouds.credential(variables, granted)
 
 
-def _domain_id(zone: str, opts: pulumi.ResourceOptions) -> pulumi.Output[int]:
+def _domain_id(zone: str, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
     """The number of an existing domain, by which DNSPod's permissions name it."""
     found = tencentcloud.dnspod.get_domain_list_output(
         type="ALL", keyword=zone, opts=clouds.lookup(opts)
     )
 
-    def exact(domains: Sequence[Any]) -> int:  # the search also finds longer names
+    def exact(domains: Sequence[Any]) -> str:  # the search also finds longer names
         for domain in domains:
             if zone in (domain.name, domain.punycode):
-                return int(domain.domain_id)
+                return str(domain.domain_id)
         raise ValueError(f"DNSPod has no domain {zone} in this account; add it there first")
 
     return found.domain_lists.apply(exact)

@@ -25,6 +25,8 @@ OPERATOR: Final = "203.0.113.10"
 FIRST_SITE: Final = 20  # host part of the first address given to a plain host or its network
 
 UPLINK: Final = "internet"  # a router's interface towards the internet
+FAR: Final = "far"  # the internet's device for packets that arrive late
+FAR_TABLE: Final = 77
 
 
 def _short(name: str) -> str:

@@ -59,6 +59,10 @@ class State:
         return self.root / "names.json"
 
     @property
+    def distances(self) -> Path:
+        return self.root / "distances.json"
+
+    @property
     def buckets(self) -> Path:
         return self.root / "buckets.json"
 

@@ -11,13 +11,23 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from lab import image
-from lab.world import addresses, cleanup, limits, mounts, network, publish, services, sites
+from lab.world import (
+    addresses,
+    cleanup,
+    distance,
+    limits,
+    mounts,
+    network,
+    publish,
+    services,
+    sites,
+)
 from lab.world import host as machines
 from lab.world.authority import authority
 from lab.world.errors import WorldError
@@ -216,6 +226,13 @@ class World:
     def heal_all(self) -> None:
         """Undo every cut."""
         self.change(_CUTS, lambda _: Part())
+
+    def place_apart(self, pairs: Mapping[tuple[str, str], float]) -> None:
+        """Packets between two hosts take so many milliseconds each way, from now on; hosts that
+        are in no pair are next to each other again. For few packets, not for throughput.
+        """
+        with self.state.lock():
+            distance.apply(self.state, self.model(), pairs)
 
     def _ends(self, *names: str) -> tuple[str, str]:
         one, other = (name if name == EVERYONE else self.host(name).name for name in names)

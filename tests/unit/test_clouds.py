@@ -229,12 +229,26 @@ def test_a_network_of_public_subnets_needs_no_nat_gateway(cloud: Cloud, recorder
     assert not recorder.of("eip")
 
 
+def zone(cloud: Cloud, *, create: bool = False) -> clouds.Zone:
+    """The zone ops.example.com, made or found."""
+    return clouds.of(cloud).zone("zone", "ops.example.com", create, pulumi.ResourceOptions())
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+@pytest.mark.parametrize("create", [True, False])
+def test_a_zone_is_made_only_when_asked(cloud: Cloud, create: bool, recorder: Recorder) -> None:
+    recorder.answers = lambda name: {"domainId": 77, "zoneId": "Z1"}
+    run(lambda: zone(cloud, create=create).id)
+    made = [*recorder.of("zone:Zone"), *recorder.of("omain:"), *recorder.of("domainInstance:")]
+    assert len(made) == create
+
+
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_a_name_has_every_address(cloud: Cloud, recorder: Recorder) -> None:
     addresses = ["203.0.113.1", "203.0.113.2"]
     run(
         lambda: clouds.of(cloud).record(
-            "hs", "ops.example.com", "hs", addresses, 600, pulumi.ResourceOptions()
+            "hs", zone(cloud), "hs", addresses, 600, pulumi.ResourceOptions()
         )
     )
     records = recorder.of("record")
@@ -289,7 +303,7 @@ def make_credential(cloud: Cloud, recorder: Recorder) -> tuple[dict[str, str], b
 
     def program() -> pulumi.Output[None]:
         made = clouds.of(cloud).dns_credential(
-            "acme", "prod", "ops.example.com", pulumi.ResourceOptions()
+            "acme", "prod", zone(cloud), pulumi.ResourceOptions()
         )
         secret: pulumi.Output[bool] = pulumi.Output.from_input(is_secret(made))
         return pulumi.Output.all(made, secret).apply(lambda found: seen.append((*found,)))
@@ -317,7 +331,7 @@ def test_a_dns_credential_has_a_user_of_its_own_for_the_one_zone(
     document = policy.get("policyDocument") or policy.get("document") or policy["policy"]
     zone = {
         "alicloud": permissions.alidns("ops.example.com"),
-        "tencentcloud": permissions.dnspod("100000000001", 77),
+        "tencentcloud": permissions.dnspod("100000000001", "77"),
         "aws": permissions.route53("Z1"),
     }
     assert document == zone[cloud]

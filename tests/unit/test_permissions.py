@@ -34,7 +34,7 @@ def test_alidns_keys_reach_the_records_of_one_domain() -> None:
 def test_dnspod_keys_reach_the_records_of_one_domain() -> None:
     domain = "qcs::dnspod::uin/100000000001:domain/77"
 
-    assert granted(permissions.dnspod("100000000001", 77)) == {
+    assert granted(permissions.dnspod("100000000001", "77")) == {
         "dnspod:CreateRecord": domain,
         "dnspod:DeleteRecord": domain,
         "dnspod:DescribeRecordList": domain,

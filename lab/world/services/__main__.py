@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lab.world import services
-from lab.world.services import acme, mirror, nameserver, objectstore
+from lab.world.services import acme, distance, mirror, nameserver, objectstore
 from lab.world.state import State
 
 MAIN = {
@@ -15,6 +15,7 @@ MAIN = {
     "mirror": mirror.serve,
     "objectstore": objectstore.serve,
     "acme": acme.serve,
+    "distance": distance.serve,
 }
 
 
