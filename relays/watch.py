@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import signal
 import sys
@@ -51,7 +52,7 @@ class Watch:
         try:
             with urllib.request.urlopen(self.config.metrics, timeout=ANSWER_SECONDS) as answer:
                 text = answer.read().decode()
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             self._derpprobe.is_there(error)
             return []
         self._derpprobe.is_over()
