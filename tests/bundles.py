@@ -23,7 +23,7 @@ PASSWORDS: Final = secrets.DatabasePasswords(
     },
 )
 NOISE_KEY: Final = "privkey:" + "0123456789abcdef" * 4
-PROGRAMS: Final = ("derper", "etcd", "etcdctl", "headscale", "patroni")
+PROGRAMS: Final = ("derper", "derpprobe", "etcd", "etcdctl", "headscale", "patroni")
 ARTIFACTS: Final = {
     name: secrets.ArtifactSource(url=f"https://store.example.com/{name}", sha256="0" * 64)
     for name in PROGRAMS
