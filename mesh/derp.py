@@ -1,8 +1,12 @@
-"""The full DERP map: one region for each relay, with one node at a fixed address."""
+"""The full DERP map: the relays of each region, at fixed addresses."""
 
 from __future__ import annotations
 
+import hashlib
+import ssl
+import string
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mesh.settings import Relay, Settings
@@ -13,45 +17,56 @@ STUN_PORT: Final = 3478
 DERP_PORT: Final = 443
 
 
-def full(
-    settings: Settings, addresses: Mapping[str, str], certificates: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """The map in lower case, as Headscale reads it.
+@dataclass(frozen=True)
+class Nodes:
+    """What only the clouds know of relay hosts, by name: public IPv4 addresses, and what a
+    relay's own certificate must be, for those that no public authority vouches for
+    ("sha256-raw:" and its SHA-256 in hexadecimal digits)."""
 
-    `addresses` has the public IPv4 address of each relay host by name (derp-sh), `certificates`
-    what a relay's own certificate must be ("sha256-raw:" and its SHA-256 in hexadecimal digits),
-    for those that no public authority vouches for. KeyError names a relay without an address.
-    """
-    return {
-        "regions": {
-            str(relay.region_id): {
-                "regionid": relay.region_id,
-                "regioncode": relay.code,
-                "regionname": relay.name,
-                "nodes": [_node(settings, relay, addresses, certificates or {})],
-            }
-            for relay in settings.relays
+    addresses: Mapping[str, str]
+    certificates: Mapping[str, str]
+
+
+def pinned(settings: Settings) -> tuple[str, ...]:
+    """The relay hosts that clients know by a hash."""
+    return tuple(relay.host for relay in settings.relays if relay.certificate == "pinned")
+
+
+def certificate_name(pem: str) -> str:
+    """How the map names a certificate that vouches for itself."""
+    return f"sha256-raw:{hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()}"
+
+
+def full(settings: Settings, nodes: Nodes) -> dict[str, Any]:
+    """The map in lower case, as Headscale reads it. KeyError names a relay without an address."""
+    regions: dict[str, dict[str, Any]] = {}
+    for relay in settings.relays:
+        region = {
+            "regionid": relay.region_id,
+            "regioncode": relay.code,
+            "regionname": relay.name,
+            "nodes": [],
         }
-    }
+        regions.setdefault(str(relay.region_id), region)["nodes"].append(
+            _node(settings, relay, nodes)
+        )
+    return {"regions": regions}
 
 
-def _node(
-    settings: Settings, relay: Relay, addresses: Mapping[str, str], certificates: Mapping[str, str]
-) -> dict[str, Any]:
-    host = f"derp-{relay.code}"
+def _node(settings: Settings, relay: Relay, nodes: Nodes) -> dict[str, Any]:
     node = {
-        "name": f"{relay.region_id}a",
+        "name": f"{relay.region_id}{string.ascii_lowercase[relay.number - 1]}",
         "regionid": relay.region_id,
-        "hostname": f"{host}.{settings.dns.zone}",
+        "hostname": f"{relay.host}.{settings.dns.zone}",
         # With its address here a client needs no DNS to reach a relay.
-        "ipv4": addresses[host],
+        "ipv4": nodes.addresses[relay.host],
         "ipv6": "none",
         "stunport": STUN_PORT,
         "derpport": DERP_PORT,
         "canport80": True,
     }
-    if host in certificates:
-        node["certname"] = certificates[host]
+    if relay.host in nodes.certificates:
+        node["certname"] = nodes.certificates[relay.host]
     return node
 
 

@@ -15,6 +15,7 @@ MIRROR: Final = "198.18.255.80"
 OBJECTS: Final = "198.18.255.90"
 OBJECTS_INTERNAL: Final = "198.18.255.91"  # what a cloud's hosts reach without a way out
 ACME: Final = "198.18.255.14"
+DNS_API: Final = "198.18.255.54"
 ALWAYS_REACHABLE: Final = (NAMESERVER, OBJECTS_INTERNAL)
 
 UPLINKS: Final = ipaddress.ip_network("198.19.0.0/17")  # one address for each router

@@ -33,6 +33,7 @@ from lab.world.authority import authority
 from lab.world.errors import WorldError
 from lab.world.host import Host, HostSpec
 from lab.world.model import EVERYONE, Cut, Model, Part, from_json, to_json
+from lab.world.services import acme
 from lab.world.state import DEFAULT, State, read_json, write_json
 from lab.world.workstation import Operator
 
@@ -65,10 +66,15 @@ class World:
 
     @classmethod
     def start(
-        cls, folder: Path = DEFAULT, golden: tuple[str, ...] = (), report: Report = lambda _: None
+        cls,
+        folder: Path = DEFAULT,
+        golden: tuple[str, ...] = (),
+        report: Report = lambda _: None,
+        acme_validity: int = acme.VALIDITY_SECONDS,
     ) -> World:
         """A new, empty world. An earlier one in the folder is removed first with all the folder
         holds; the image is built when it is not in the cache, `golden` packages baked in.
+        `acme_validity` is how many seconds a certificate of the ACME server is valid.
         """
         _demand_tools()
         world = cls(State(folder.resolve()))
@@ -81,13 +87,13 @@ class World:
         tree = image.ensure(golden, report)
         try:
             with world.state.lock():
-                world._found(tree, report)
+                world._found(tree, report, acme_validity)
         except BaseException:
             cleanup.remove(world.state)  # but not its folder: the logs tell why
             raise
         return world
 
-    def _found(self, tree: Path, report: Report) -> None:
+    def _found(self, tree: Path, report: Report, acme_validity: int) -> None:
         report("building the network")
         ca = authority().certificate
         facts = {
@@ -96,6 +102,7 @@ class World:
             "ca": str(ca),
             "image": str(tree),
             "prefix": self.state.prefix,
+            "acme_validity": acme_validity,
         }
         write_json(self.state.world, facts)  # first: what it promises is cleaned up by it
         network.found(self.state)

@@ -7,14 +7,13 @@ from typing import Final
 
 from mesh import secrets, templates
 from mesh.bundle import Bundle, Check, Directory, File, Unit, User
-from mesh.roles import certificate, parts
+from mesh.roles import certificate, parts, relay_watch
 from mesh.settings import Relay, Settings
 from mesh.topology import Host
 
 _DIRECTORY: Final = "/etc/derper"
 _ENVIRONMENT: Final = f"{_DIRECTORY}/derper.env"
 _LIMITS: Final = f"{_DIRECTORY}/limits.json"
-_MESH_KEY: Final = f"{_DIRECTORY}/mesh.key"
 _UNIT: Final = "derper.service"
 _BYTES_PER_MEGABIT: Final = 125_000
 # New connections a second for each CPU, and how many may come at once: a TLS handshake takes
@@ -41,7 +40,10 @@ def bundle(
     own = settings.relay(host.name)
     base = Bundle(
         users=(User(name="derper", home="/var/lib/derper"),),
-        directories=(Directory(path=_DIRECTORY, mode="0750", group="derper"),),
+        directories=(
+            Directory(path="/etc/mesh"),
+            Directory(path=_DIRECTORY, mode="0750", group="derper"),
+        ),
     )
     return parts.join(
         base,
@@ -96,7 +98,7 @@ def _derper(
     limits = {"PerClientRateLimitBytesPerSec": (own.client_mbps or 0) * _BYTES_PER_MEGABIT}
     files = (
         File(path=_ENVIRONMENT, content=environment),
-        File(path=_MESH_KEY, content=f"{mesh_key}\n", mode="0640", group="derper"),
+        relay_watch.key_file(mesh_key, "derper"),
         parts.unit_file("relay", _UNIT),
     )
     pair = [file.path for file in _files(name)] if own.certificate == "pinned" else []

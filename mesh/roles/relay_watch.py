@@ -44,16 +44,12 @@ def key_file(mesh_key: str, group: str) -> File:
 def ops_part(
     settings: Settings,
     topology: Topology,
-    addresses: Mapping[str, str],
+    relays: derp.Nodes,
     mesh_key: str,
     artifacts: parts.Sources,
-    certificates: Mapping[str, str] | None = None,
 ) -> Bundle:
-    """What ops-1 runs: derpprobe, the watcher, and the operator's command `mesh-relays`.
-
-    `addresses` and `certificates` are those of `derp.full`.
-    """
-    full = derp.full(settings, addresses, certificates)
+    """What ops-1 runs: derpprobe, the watcher, and the operator's command `mesh-relays`."""
+    full = derp.full(settings, relays)
     return parts.join(_probes(full, mesh_key, artifacts), _watcher(settings, topology))
 
 
@@ -127,16 +123,10 @@ def _watcher(settings: Settings, topology: Topology) -> Bundle:
     )
 
 
-def control_part(
-    settings: Settings,
-    topology: Topology,
-    addresses: Mapping[str, str],
-    certificates: Mapping[str, str] | None = None,
-) -> Bundle:
+def control_part(settings: Settings, topology: Topology, relays: derp.Nodes) -> Bundle:
     """What a control host runs: the service that writes the map, `derp.MAP`.
 
     It goes before the guard's part, whose Headscale does not start without a map.
-    `addresses` and `certificates` are those of `derp.full`.
     """
     config = {
         "full": _FULL,
@@ -149,7 +139,7 @@ def control_part(
     }
     files = (
         *_package("relays"),
-        File(path=_FULL, content=_json(derp.full(settings, addresses, certificates))),
+        File(path=_FULL, content=_json(derp.full(settings, relays))),
         File(path=_MAP_CONFIG, content=_json(config)),
         parts.unit_file("control", MAP_UNIT),
     )
