@@ -27,7 +27,7 @@ class Records(pulumi.ComponentResource):
 
     `credential` has the variables by which lego may prove that the zone is ours; it is secret.
 
-    Produces: the zone if asked, records, and an account at the service that may do no more than that.
+    Produces: the zone if asked, records, and an account at the service for that purpose alone.
     """
 
     def __init__(

@@ -114,7 +114,9 @@ def _relays_are_unique(settings: Settings) -> Iterator[Fault]:
     """Relays of one code are one DERP region with one id and name, which no other region has."""
     for (_, first), (i, second) in combinations(enumerate(settings.relays), 2):
         if first.host == second.host:
-            yield f"relays[{i}].number", f"{second.number} is taken by {first.host}; choose another"
+            taken = f"{second.code} is taken by {first.host}; choose another, or another number"
+            yield f"relays[{i}].code", taken
+            continue
         for field in ("region_id", "name"):
             one, other = getattr(first, field), getattr(second, field)
             if one == other and first.code != second.code:

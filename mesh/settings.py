@@ -108,7 +108,10 @@ class Relay(_Frozen):
     size: Size = Field(description="Size of the host.")
     bandwidth_mbps: int = Field(100, description="Public bandwidth in Mbit/s.", ge=1, le=1000)
     client_mbps: int | None = Field(
-        None, description="Most that one client may send, in Mbit/s; none without it.", ge=1, le=1000
+        None,
+        description="Most that one client may send, in Mbit/s; none without it.",
+        ge=1,
+        le=1000,
     )
     certificate: Literal["dns", "http", "pinned"] = Field(
         "dns",

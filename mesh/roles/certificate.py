@@ -14,7 +14,7 @@ from mesh.settings import Settings
 
 SERVICE: Final = "mesh-certificate.service"
 _TIMER: Final = "mesh-certificate.timer"
-_REDIRECT: Final = f"/etc/systemd/system/{SERVICE}.d/redirect.conf"
+_REDIRECT: Final = f"{SERVICE}.d/redirect.conf"
 _SCRIPT: Final = "/usr/local/sbin/mesh-certificate"
 _CONFIG: Final = "/etc/mesh/certificate.json"
 _SECRETS: Final = "/etc/mesh/acme"
@@ -26,12 +26,13 @@ Credential = Mapping[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:
-    """A file that the certificate goes to: its chain, its key, or one after the other."""
+    """A file that the certificate goes to: its chain, its key, or one after the other.
+
+    It gets the group of its folder, which must have the setgid bit.
+    """
 
     path: str
     holds: tuple[Literal["certificate", "key"], ...]
-    group: str
-    mode: str = "0640"
 
 
 def bundle(
@@ -59,7 +60,7 @@ def bundle(
         "files": [asdict(file) for file in files],
         "unit": reader,
     }
-    redirect = () if credential else (_text(_REDIRECT),)
+    redirect = () if credential else (parts.unit_file("relay", _REDIRECT),)
     return Bundle(
         directories=(
             Directory(path="/etc/mesh"),
@@ -80,10 +81,6 @@ def bundle(
             Unit(name=_TIMER, restart_on=(parts.unit_path(_TIMER),)),
         ),
     )
-
-
-def _text(path: str) -> File:
-    return File(path=path, content=templates.text("common", path))
 
 
 def _challenge(settings: Settings, credential: Credential | None) -> list[str]:

@@ -11,7 +11,8 @@ from mesh.roles import certificate, guard, parts, relay_watch
 from mesh.settings import Settings, Size
 from mesh.topology import Host, Topology
 
-_ENTRY_PEM: Final = f"{parts.TLS}/entry.pem"
+_PUBLIC: Final = "/etc/mesh/public"
+_ENTRY_PEM: Final = f"{_PUBLIC}/entry.pem"
 _ENTRY_UNIT: Final = "haproxy-entry.service"
 _REGISTRY: Final = "/usr/local/sbin/mesh-registry"
 _STEWARD: Final = "/usr/local/sbin/mesh-entry"
@@ -77,9 +78,13 @@ def _public_certificate(
     settings: Settings, credential: certificate.Credential, artifacts: parts.Sources
 ) -> Bundle:
     """Of the server's name and all names below it, so always by DNS-01."""
-    file = certificate.Installed(path=_ENTRY_PEM, holds=("certificate", "key"), group="haproxy")
+    file = certificate.Installed(path=_ENTRY_PEM, holds=("certificate", "key"))
     names = [settings.server_name, f"*.{settings.server_name}"]
-    return certificate.bundle(settings, names, [file], _ENTRY_UNIT, credential, artifacts)
+    folder = Directory(path=_PUBLIC, mode="2750", group="haproxy")
+    return parts.join(
+        Bundle(directories=(folder,)),
+        certificate.bundle(settings, names, [file], _ENTRY_UNIT, credential, artifacts),
+    )
 
 
 def _entry(settings: Settings, topology: Topology) -> Bundle:

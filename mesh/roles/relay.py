@@ -42,7 +42,7 @@ def bundle(
         users=(User(name="derper", home="/var/lib/derper"),),
         directories=(
             Directory(path="/etc/mesh"),
-            Directory(path=_DIRECTORY, mode="0750", group="derper"),
+            Directory(path=_DIRECTORY, mode="2750", group="derper"),
         ),
     )
     return parts.join(
@@ -58,10 +58,8 @@ def bundle(
 def _files(name: str) -> tuple[certificate.Installed, ...]:
     """derper looks for files named after the host, and reads them once."""
     return (
-        certificate.Installed(
-            path=f"{_DIRECTORY}/{name}.crt", holds=("certificate",), group="derper"
-        ),
-        certificate.Installed(path=f"{_DIRECTORY}/{name}.key", holds=("key",), group="derper"),
+        certificate.Installed(path=f"{_DIRECTORY}/{name}.crt", holds=("certificate",)),
+        certificate.Installed(path=f"{_DIRECTORY}/{name}.key", holds=("key",)),
     )
 
 
@@ -69,9 +67,7 @@ def _pinned(name: str, pair: secrets.Certificate) -> Bundle:
     contents = {"certificate": pair.certificate, "key": pair.key}
     return Bundle(
         files=tuple(
-            File(
-                path=file.path, content=contents[file.holds[0]], mode=file.mode, group=file.group
-            )
+            File(path=file.path, content=contents[file.holds[0]], mode=file.mode, group=file.group)
             for file in _files(name)
         )
     )

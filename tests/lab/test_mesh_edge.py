@@ -230,7 +230,7 @@ def test_with_a_wrong_credential_the_old_certificate_stays_and_the_journal_says_
     mesh: Mesh,
 ) -> None:
     host, before = mesh.host("hs-2"), issued(mesh, "hs-2")
-    secret = "/etc/mesh/acme/ALICLOUD_SECRET_KEY"  # noqa: S105 - a path
+    secret = "/etc/mesh/acme/ALICLOUD_SECRET_KEY"
     kept = host.exec(["cat", secret]).stdout
     make_due(host)
     try:
@@ -248,7 +248,9 @@ def test_with_a_wrong_credential_the_old_certificate_stays_and_the_journal_says_
 
 def test_the_end_of_a_certificate_is_there_for_monitoring(mesh: Mesh) -> None:
     host = mesh.host("hs-1")
-    line = "date +%s -d \"$(openssl x509 -noout -enddate -in /etc/mesh/tls/entry.pem | cut -d= -f2)\""
+    line = (
+        'date +%s -d "$(openssl x509 -noout -enddate -in /etc/mesh/public/entry.pem | cut -d= -f2)"'
+    )
 
     ends = host.exec(["sh", "-c", line]).stdout.strip()
 

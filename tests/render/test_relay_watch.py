@@ -18,11 +18,6 @@ from mesh.roles import relay_watch
 from tests import bundles, stacks
 from tests.render.test_roles import TextFile, listing
 
-ADDRESSES: Final = {
-    f"derp-{code}": f"198.51.100.{number}"
-    for number, code in enumerate(("bj", "sh", "hk", "sg"), start=1)
-}
-CERTIFICATES: Final = {"derp-sh": f"sha256-raw:{'ab' * 32}"}
 COMMAND: Final = stacks.REPOSITORY / "roles/ops/usr/local/sbin/mesh-relays"
 
 
@@ -30,17 +25,14 @@ def ops() -> Bundle:
     return relay_watch.ops_part(
         stacks.load("prod"),
         stacks.build("prod"),
-        ADDRESSES,
-        "0123456789abcdef" * 4,
+        bundles.RELAYS,
+        bundles.MESH_KEY,
         bundles.ARTIFACTS,
-        CERTIFICATES,
     )
 
 
 def control() -> Bundle:
-    return relay_watch.control_part(
-        stacks.load("prod"), stacks.build("prod"), ADDRESSES, CERTIFICATES
-    )
+    return relay_watch.control_part(stacks.load("prod"), stacks.build("prod"), bundles.RELAYS)
 
 
 @pytest.mark.parametrize("part", [ops, control], ids=["ops", "control"])

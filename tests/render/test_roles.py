@@ -111,7 +111,9 @@ def key_pair(tmp_path: Path) -> Path:
 def test_haproxy_accepts_its_configuration(stack: str, proxy: str, key_pair: Path) -> None:
     text = bundles.files(bundles.build(stack, "hs-1"))[f"/etc/haproxy/{proxy}.cfg"].content
     config = key_pair / f"{proxy}.cfg"
-    config.write_text(text.replace("/etc/mesh/tls", str(key_pair)))
+    config.write_text(
+        text.replace("/etc/mesh/tls", str(key_pair)).replace("/etc/mesh/public", str(key_pair))
+    )
 
     command = ["haproxy", "-c", "-f", str(config)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

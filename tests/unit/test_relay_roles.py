@@ -10,23 +10,20 @@ from mesh import bundle, derp
 from mesh.roles import guard, relay_watch
 from tests import bundles, stacks
 
-ADDRESSES = {
-    f"derp-{code}": f"198.51.100.{i}" for i, code in enumerate(("bj", "sh", "hk", "sg"), 1)
-}
-HASH = f"sha256-raw:{'ab' * 32}"
+HASH = bundles.RELAYS.certificates["derp-sh"]
 KEY = "0123456789abcdef" * 4
 
 
 def parts() -> tuple[bundle.Bundle, bundle.Bundle]:
     settings, topology = stacks.load("prod"), stacks.build("prod")
     return (
-        relay_watch.ops_part(settings, topology, ADDRESSES, KEY, bundles.ARTIFACTS),
-        relay_watch.control_part(settings, topology, ADDRESSES),
+        relay_watch.ops_part(settings, topology, bundles.RELAYS, KEY, bundles.ARTIFACTS),
+        relay_watch.control_part(settings, topology, bundles.RELAYS),
     )
 
 
 def test_every_relay_is_in_the_map_at_its_address() -> None:
-    made = derp.full(stacks.load("prod"), ADDRESSES, {"derp-sh": HASH})
+    made = derp.full(stacks.load("prod"), bundles.RELAYS)
 
     assert made["regions"]["901"] == {
         "regionid": 901,
@@ -51,7 +48,7 @@ def test_every_relay_is_in_the_map_at_its_address() -> None:
 
 
 def test_derpprobe_gets_the_same_map_in_its_own_spelling_without_ipv6() -> None:
-    whole = derp.full(stacks.load("prod"), ADDRESSES, {"derp-sh": HASH})
+    whole = derp.full(stacks.load("prod"), bundles.RELAYS)
 
     node = derp.for_probes(whole)["Regions"]["901"]["Nodes"][0]
     assert node == {
@@ -68,7 +65,7 @@ def test_derpprobe_gets_the_same_map_in_its_own_spelling_without_ipv6() -> None:
 
 def test_a_relay_without_an_address_is_named() -> None:
     with pytest.raises(KeyError, match="derp-bj"):
-        derp.full(stacks.load("prod"), {})
+        derp.full(stacks.load("prod"), derp.Nodes({}, {}))
 
 
 def test_only_the_programs_that_need_the_mesh_key_can_read_it() -> None:

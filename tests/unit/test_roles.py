@@ -77,7 +77,7 @@ def test_control_hosts_differ_only_in_how_headscale_logs_into_the_database() -> 
     first, second = (bundles.files(bundles.build("prod", name)) for name in ("hs-1", "hs-2"))
     configs = [yaml.safe_load(f["/etc/headscale/config.yaml"].content) for f in (first, second)]
 
-    assert first["/etc/headscale/derp.yaml"] == second["/etc/headscale/derp.yaml"]
+    assert first["/etc/headscale/derp-full.json"] == second["/etc/headscale/derp-full.json"]
     assert [c["database"]["postgres"].pop("user") for c in configs] == [
         "headscale_hs_1",
         "headscale_hs_2",
