@@ -67,7 +67,7 @@ def _pinned(name: str, pair: secrets.Certificate) -> Bundle:
     contents = {"certificate": pair.certificate, "key": pair.key}
     return Bundle(
         files=tuple(
-            File(path=file.path, content=contents[file.holds[0]], mode=file.mode, group=file.group)
+            File(path=file.path, content=contents[file.holds[0]], mode="0640", group="derper")
             for file in _files(name)
         )
     )

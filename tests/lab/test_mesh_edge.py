@@ -74,9 +74,10 @@ def test_the_entry_sends_the_headers_of_plan_5_5(mesh: Mesh, host: str) -> None:
 
 @pytest.mark.parametrize("host", RELAYS)
 def test_a_relay_shows_no_debug_page(mesh: Mesh, host: str) -> None:
-    for path in ("/debug/", "/debug/varz", "/metrics"):
+    for path in ("/debug/", "/debug/varz", "/debug/pprof/"):
         answer = ask(mesh, host, path).stdout.splitlines()[0]
         assert answer.split()[1] in {"403", "404"}, f"{path}: {answer}"
+    assert "derp_" not in ask(mesh, host, "/metrics").stdout
 
 
 def test_an_outsider_finds_no_port_open_beyond_the_plan(mesh: Mesh) -> None:

@@ -289,7 +289,7 @@ def ali(state: State) -> Api:
 
 @pytest.fixture
 def pod(state: State) -> Api:
-    return api(dnspod, state, permissions.dnspod("1", 71))
+    return api(dnspod, state, permissions.dnspod("1", "71"))
 
 
 @pytest.fixture
