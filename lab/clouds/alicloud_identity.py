@@ -44,7 +44,7 @@ TYPES: Final[Mapping[str, TypeRules]] = {
     ),
     names.POLICY: TypeRules(
         id=lambda request: str(request.inputs.get("policyName") or request.inputs.get("name")),
-        required=("policyName|name", "policyDocument|document|statements"),
+        required=("policyName|name", "policyDocument"),  # the old forms of it are not played
         replace=frozenset({"policyName", "name"}),
         checks=(
             common.matches("policyName", r"[A-Za-z0-9-]{1,128}", "letters, digits and hyphens"),

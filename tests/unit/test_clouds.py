@@ -359,3 +359,15 @@ def test_a_preview_runs_no_whole_service_package(
     make_instance(cloud, recorder)
     sdk = getattr(clouds.of(cloud), cloud)
     assert {type(getattr(sdk, name)).__name__ for name in services} == {"_Package"}
+
+
+@pytest.mark.parametrize(
+    ("cloud", "services"),
+    [("alicloud", ["ram"]), ("tencentcloud", ["cam", "dnspod"]), ("aws", ["iam", "route53"])],
+)
+def test_a_dns_credential_runs_no_whole_service_package(
+    cloud: Cloud, services: list[str], recorder: Recorder
+) -> None:
+    make_credential(cloud, recorder)
+    sdk = getattr(clouds.of(cloud), cloud)
+    assert {type(getattr(sdk, name)).__name__ for name in services} == {"_Package"}

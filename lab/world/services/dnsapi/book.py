@@ -74,11 +74,15 @@ class Book:
         with self._changing() as entries:
             entries[:] = [entry for entry in entries if entry not in gone]
 
-    def replace(self, old: Sequence[Entry], new: Sequence[Record]) -> None:
-        """Other values of a name at once."""
+    def replace(self, name: str, kind: str, new: Sequence[Record]) -> None:
+        """Other values of a name at once, whatever they were."""
         made = [Entry(owner=self._owner, id=_new_id(), record=record) for record in new]
         with self._changing() as entries:
-            entries[:] = [entry for entry in entries if entry not in old] + made
+            entries[:] = [entry for entry in entries if not self._is_of(entry, name, kind)] + made
+
+    def _is_of(self, entry: Entry, name: str, kind: str) -> bool:
+        record = entry.record
+        return (entry.owner, record.name, record.type) == (self._owner, name, kind)
 
     def _own(self) -> list[Entry]:
         return [entry for entry in live(self._state.dns_live) if entry.owner == self._owner]

@@ -276,7 +276,7 @@ def _apply(change: _Change, caller: _Caller, zone: str) -> None:
     elif change.action == "CREATE" and here:
         raise _invalid(f"Tried to create resource record set {named} but it already exists")
     else:
-        caller.book.replace(here, wanted)
+        caller.book.replace(change.name, change.type, wanted)
 
 
 def _get_change(call: Call, caller: _Caller, id: str) -> str:
