@@ -141,8 +141,15 @@ class Settings(_Frozen):
     recovery: Literal["fast", "normal"] = Field(
         "fast",
         description=(
-            "Timing of fail-over, Patroni's ttl/loop/retry and the guards' lease: fast 20/2/5 and"
+            "Timing of fail-over, Patroni's ttl/loop/retry and the guards' lease: fast 20/1/5 and"
             " 5 s, normal 30/10/10 and 10 s."
+        ),
+    )
+    arbiter: bool = Field(
+        False,
+        description=(
+            "Whether ops-1 lets the database's standby take over at once when the primary's host"
+            " is surely gone, instead of waiting for Patroni's ttl: about 10 s instead of 25."
         ),
     )
     magic_dns: MagicDns = Field(description="Names inside the mesh.")

@@ -1,10 +1,11 @@
-"""The operations host: the third etcd voter; the way in by SSH is its user-data's."""
+"""The operations host: the third etcd voter, and the arbiter where it is wanted; the way in by
+SSH is its user-data's."""
 
 from __future__ import annotations
 
 from mesh import secrets
 from mesh.bundle import Bundle
-from mesh.roles import etcd, parts
+from mesh.roles import arbiter, etcd, parts
 from mesh.settings import Settings
 from mesh.topology import Host, Topology
 
@@ -17,9 +18,9 @@ def bundle(
     artifacts: parts.Sources,
 ) -> Bundle:
     """Everything that ops-1 runs."""
-    del settings  # every role is called the same way
     return parts.join(
         parts.tls_directory(certificate.ca),
         Bundle(files=(parts.hosts_file(topology),)),
         etcd.member(topology, host, certificate, artifacts),
+        arbiter.bundle(settings, topology, host, certificate),
     )

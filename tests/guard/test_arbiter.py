@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from guard import arbiter, clock, patroni
-from guard.arbiter import Hand
+from guard import clock
+from guard.arbiter import config, duty, patroni
+from guard.arbiter.duty import Hand
+from guard.arbiter.verdict import FRESH_SECONDS, Look
 from guard.config import ConfigError
-from guard.verdict import FRESH_SECONDS, Look
 from tests.guard import waiting
 from tests.guard.hosts import ROOT, World
 from tests.guard.link import Link
@@ -296,7 +297,7 @@ def sight(ground: Ground) -> Look:
 
 @pytest.fixture
 def hand(ground: Ground) -> Hand:
-    return Hand(arbiter.load(ground.written()))
+    return Hand(config.load(ground.written()))
 
 
 def test_the_key_goes_while_everything_is_as_it_was(
@@ -333,7 +334,7 @@ def test_an_arbiter_that_slept_before_its_last_step_comes_too_late(
     ground: Ground, sight: Look, hand: Hand
 ) -> None:
     client, intent = ground.voters.client, ground.config["intent"]
-    lease = client.grant(arbiter.INTENT_SECONDS)
+    lease = client.grant(duty.INTENT_SECONDS)
     revision = client.create(intent, "ops-1", lease)
     waiting.eventually("its own key ends", lambda: client.read(intent) is None)
 
@@ -401,6 +402,6 @@ def test_a_wrong_configuration_is_refused_by_key(
     file = ground.written()
 
     with pytest.raises(ConfigError) as refused:
-        arbiter.load(file)
+        config.load(file)
 
     assert str(refused.value).startswith(f"{file}: {says}")

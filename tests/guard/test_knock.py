@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from guard import clock
-from guard.knock import knock
+from guard.arbiter.knock import knock
 from tests.guard.members import Port
 
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from guard.knock import Answer
-from guard.patroni import Cluster, Word, heard
-from guard.verdict import FRESH_SECONDS, Case, Look, Rules, Verdict
+from guard.arbiter.knock import Answer
+from guard.arbiter.patroni import Cluster, Word, heard
+from guard.arbiter.verdict import FRESH_SECONDS, Case, Look, Rules, Verdict
 
 RULES: Final = Rules()
 STEP: Final = 0.5  # s between two looks

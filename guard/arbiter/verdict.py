@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from guard.knock import Answer
-from guard.patroni import Cluster, Word
+from guard.arbiter.knock import Answer
+from guard.arbiter.patroni import Cluster, Word
 
 FRESH_SECONDS: Final = 2.5  # a look that took longer, or came later after another, proves nothing
 
@@ -24,7 +24,7 @@ class Rules:
     unrenewed: float = 6.0  # loop_wait + retry_timeout: a Patroni that lives has given up by then
     silent: float = 4.0  # no port of the host has answered for so long
     lost: float = 0.5  # the standby, too, has received nothing, at two looks
-    rest: float = 60.0  # after an attempt: whatever is wrong then, another makes no better
+    rest: float = 30.0  # after an attempt: whatever is wrong then, another makes no better
 
 
 @dataclass(frozen=True, kw_only=True)

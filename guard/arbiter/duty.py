@@ -1,75 +1,26 @@
-"""The arbiter: lets the standby take over at once when the primary's host is surely gone.
-
-`python3 -m guard.arbiter /etc/mesh/arbiter.json`, on the host of the third voter. Without it
-Patroni waits until the leader's lease has run out, 20 s at least. It takes the leader's key away,
-and nothing else: who leads next is Patroni's own decision. docs/decisions/0010 proves that no
-acknowledged write is lost even when the primary lives.
-"""
+"""What an arbiter does: look, decide, act, rest. One thread, one look at a time."""
 
 from __future__ import annotations
 
 import logging
 import queue
-import signal
-import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from guard import clock, config, patroni
-from guard.arbiter_report import ArbiterReport
-from guard.config import ConfigError
+from guard import clock
+from guard.arbiter import patroni
+from guard.arbiter.config import Config
+from guard.arbiter.knock import knock
+from guard.arbiter.patroni import Cluster, Members
+from guard.arbiter.report import ArbiterReport
+from guard.arbiter.verdict import FRESH_SECONDS, Case, Look
 from guard.etcd import Etcd, EtcdError, Trust
-from guard.knock import knock
-from guard.patroni import Cluster, Members
 from guard.trouble import Trouble
-from guard.verdict import FRESH_SECONDS, Case, Look, Rules
 
 log = logging.getLogger(__name__)
 
-EACH_SECONDS: Final = 0.3  # between two looks
+EACH_SECONDS: Final = 0.5  # between two looks
 INTENT_SECONDS: Final = 2  # the shortest lease that etcd grants; an attempt takes milliseconds
-_RULES: Final = Rules()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """What an arbiter needs to know. Paths are absolute; `endpoints` are etcd's URLs, the
-    nearest voter's first. `patroni` and `ports` are by member: the URL of its REST API, and
-    `host:port` wherever a host that lives would answer.
-    """
-
-    host: str
-    endpoints: tuple[str, ...]
-    prefix: str  # of Patroni's keys in etcd, such as /service/mesh
-    intent: str  # the arbiter's own key
-    ca: str
-    certificate: str
-    key: str
-    patroni: dict[str, str]
-    ports: dict[str, list[str]]
-    metrics_address: str
-    metrics_port: int
-    status_file: str
-    rules: Rules = _RULES
-
-
-def load(path: Path) -> Config:
-    """The configuration in a file. Raises ConfigError, which tells all that is wrong."""
-    made = Config(**config.read(path, Config, "rules", Rules))
-    config.refuse(path, _wrong_together(made))
-    return made
-
-
-def _wrong_together(made: Config) -> Iterator[str]:
-    if len(made.patroni) != 2:
-        yield f"patroni: {', '.join(made.patroni) or 'nobody'}: must be two members"
-    if made.ports.keys() != made.patroni.keys():
-        yield f"ports: {', '.join(made.ports) or 'nobody'}: must be those of patroni"
-    if made.rules.unrenewed <= made.rules.doubt:
-        yield f"rules.unrenewed: {made.rules.unrenewed:g}: must be more than rules.doubt"
 
 
 class Eyes:
@@ -199,8 +150,9 @@ class Arbiter:
         look = self._eyes.look()
         verdict = self._case.hear(look)
         self._report.beat()
-        self._report.seen(look, verdict, self._rules)
-        if verdict.sure and not self._rests():
+        resting = self._rests()
+        self._report.seen(look, verdict, self._rules, resting=resting)
+        if verdict.sure and not resting:
             self._act(look)
 
     def _rests(self) -> bool:
@@ -219,29 +171,3 @@ class Arbiter:
             self._report.acted(leader, look.standby)
         else:
             log.info("not done: something has changed meanwhile")
-
-
-def main() -> int:
-    """The exit status."""
-    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
-    try:
-        wanted = load(Path(sys.argv[1]))
-    except (IndexError, ConfigError) as error:
-        print(f"arbiter: {error}", file=sys.stderr)
-        return 2
-    report = ArbiterReport(wanted.host, Path(wanted.status_file))
-    arbiter = Arbiter(wanted, report)
-    signal.signal(signal.SIGTERM, lambda *_: arbiter.stop())
-    try:
-        report.open(wanted.metrics_address, wanted.metrics_port)
-    except OSError as error:
-        where = f"{wanted.metrics_address}:{wanted.metrics_port}"
-        print(f"arbiter: metrics at {where}: {error}", file=sys.stderr)
-        return 1
-    arbiter.run()
-    report.end()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

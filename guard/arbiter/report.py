@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 
 import prometheus_client
 
+from guard.arbiter.verdict import Look, Rules, Verdict
 from guard.report import Teller
-from guard.verdict import Look, Rules, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ class Status:
     standby: str = ""
     quorum: bool = False  # whether the arbiter is part of one
     unrenewed_s: float | None = None  # the leader's lease, at least
+    resting: bool = False  # after an attempt, it makes no other for a while
     takeovers: int = 0  # by this arbiter, since it started
     last_takeover: str = ""  # from whom, to whom, when
     at: float = 0.0  # when this was written
@@ -44,9 +45,10 @@ class ArbiterReport(Teller):
         self._metrics = _Metrics()
         super().__init__(file, self._metrics.registry)
 
-    def seen(self, look: Look, verdict: Verdict, rules: Rules) -> None:
+    def seen(self, look: Look, verdict: Verdict, rules: Rules, *, resting: bool) -> None:
         """What was seen last and what follows."""
         status, cluster = self.status, look.cluster
+        status.resting = resting
         status.quorum = cluster is not None
         status.leader = cluster.leader if cluster else ""
         status.standby, status.reason = look.standby, verdict.reason
