@@ -12,6 +12,7 @@ import urllib3
 from guard.etcd import Entry, Etcd, EtcdError
 
 ANSWER_SECONDS: Final = 1.0
+_NOTHING: Final = ("", "{}")  # what a switchover leaves behind in its key when it is done
 _KEYS: Final = ("leader", "sync", "config", "failover")
 
 
@@ -43,7 +44,7 @@ def cluster(etcd: Etcd, prefix: str) -> Cluster:
     Patroni would not write.
     """
     found = dict(zip(_KEYS, etcd.read_all([f"{prefix}/{key}" for key in _KEYS]), strict=True))
-    leader, sync = found["leader"], found["sync"]
+    leader, sync, failover = found["leader"], found["sync"], found["failover"]
     try:
         shared = _object(found["config"])
         state = _object(sync)
@@ -57,7 +58,7 @@ def cluster(etcd: Etcd, prefix: str) -> Cluster:
         in_sync=tuple(standby for standby in standbys.split(",") if standby),
         synchronous=shared.get("synchronous_mode") is True,
         paused=bool(shared.get("pause")),
-        planned=found["failover"] is not None,
+        planned=failover is not None and failover.value not in _NOTHING,
         revisions={key: entry.revision if entry else 0 for key, entry in found.items()},
         sync_value=sync.value if sync else "",
     )
