@@ -149,7 +149,7 @@ class Settings(_Frozen):
         False,
         description=(
             "Whether ops-1 lets the database's standby take over at once when the primary's host"
-            " is surely gone, instead of waiting for Patroni's ttl: about 10 s instead of 25."
+            " is surely gone, instead of waiting for Patroni's ttl; docs/decisions/0010."
         ),
     )
     magic_dns: MagicDns = Field(description="Names inside the mesh.")
