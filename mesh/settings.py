@@ -181,6 +181,13 @@ class Settings(_Frozen):
             " 5 s, normal 30/10/10 and 10 s."
         ),
     )
+    arbiter: bool = Field(
+        False,
+        description=(
+            "Whether ops-1 lets the database's standby take over at once when the primary's host"
+            " is surely gone, instead of waiting for Patroni's ttl; docs/decisions/0010."
+        ),
+    )
     magic_dns: MagicDns = Field(description="Names inside the mesh.")
     addresses: tuple[AddressRange, ...] = Field(description="Plan of mesh addresses.")
     node_names: Names = Field(description="Rule for node names.")

@@ -1,10 +1,11 @@
-"""The operations host: the third etcd voter; the way in by SSH is its user-data's."""
+"""The operations host: the third etcd voter, and the arbiter where it is wanted; the way in by
+SSH is its user-data's."""
 
 from __future__ import annotations
 
 from mesh import derp, secrets
 from mesh.bundle import Bundle
-from mesh.roles import etcd, parts, relay_watch
+from mesh.roles import arbiter, etcd, parts, relay_watch
 from mesh.settings import Settings
 from mesh.topology import Host, Topology
 
@@ -23,5 +24,6 @@ def bundle(
         parts.tls_directory(certificate.ca),
         Bundle(files=(parts.hosts_file(topology),)),
         etcd.member(topology, host, certificate, artifacts),
+        arbiter.bundle(settings, topology, host, certificate),
         relay_watch.ops_part(settings, topology, relays, mesh_key, artifacts),
     )
