@@ -100,7 +100,7 @@ def dnspod(world: World) -> Service:
         record = {"domain": name, "subDomain": "hs", "recordType": "A", "recordLine": "默认"}
         type = "tencentcloud:Dnspod/record:Record"
         cloud.make(type, name, **record, value="198.18.3.200", ttl=600)
-    document = permissions.dnspod(tencent_names.ACCOUNT, tencent_names.domain_id(zone))
+    document = permissions.dnspod(tencent_names.ACCOUNT, str(tencent_names.domain_id(zone)))
     cloud.make(tencent_names.USER, "acme", name="acme")
     policy = cloud.make(tencent_names.POLICY, "acme", name="acme", document=document)
     granted = {"userName": "acme", "policyId": policy}
