@@ -39,11 +39,12 @@ def bundle(
     settings: Settings,
     names: Sequence[str],
     files: Sequence[Installed],
-    reader: str,
+    tell: tuple[str, str],
     credential: Credential | None,
     artifacts: parts.Sources,
 ) -> Bundle:
-    """One certificate for `names`, in `files`, whose reader (a unit) is told of each new one.
+    """One certificate for `names`, in `files`. `tell` is what systemctl does to whom after each
+    new one, such as ("try-restart", "derper.service").
 
     With the DNS service's credential (lego's environment variables) by DNS-01, without by HTTP-01.
     The service runs before all units that follow in the host's bundle.
@@ -58,7 +59,7 @@ def bundle(
         "redirect": None if credential else _CHALLENGE_PORT,
         "environment": environment,
         "files": [asdict(file) for file in files],
-        "unit": reader,
+        "tell": list(tell),
     }
     redirect = () if credential else (parts.unit_file("relay", _REDIRECT),)
     return Bundle(

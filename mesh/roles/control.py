@@ -83,7 +83,14 @@ def _public_certificate(
     folder = Directory(path=_PUBLIC, mode="2750", group="haproxy")
     return parts.join(
         Bundle(directories=(folder,)),
-        certificate.bundle(settings, names, [file], _ENTRY_UNIT, credential, artifacts),
+        certificate.bundle(
+            settings,
+            names,
+            [file],
+            ("try-reload-or-restart", _ENTRY_UNIT),
+            credential,
+            artifacts,
+        ),
     )
 
 

@@ -49,7 +49,9 @@ def bundle(
         base,
         _pinned(name, pinned)
         if pinned
-        else certificate.bundle(settings, [name], _files(name), _UNIT, credential, artifacts),
+        else certificate.bundle(
+            settings, [name], _files(name), ("try-restart", _UNIT), credential, artifacts
+        ),
         _derper(settings, host, own, mesh_key, artifacts),
         Bundle(checks=(_serves(name, trusted=pinned is None),)),
     )
@@ -86,7 +88,7 @@ def _derper(
         friends=",".join(
             f"{relay.host}.{settings.dns.zone}"
             for relay in settings.relays
-            if relay.code == own.code
+            if relay.code == own.code and relay.number != own.number
         ),
         accepted=_ACCEPTED * own.size.cpus,
         accepted_at_once=_ACCEPTED_AT_ONCE * own.size.cpus,

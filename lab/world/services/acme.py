@@ -26,6 +26,11 @@ HOSTS: Final = ("acme-v02.api.letsencrypt.org", "acme-staging-v02.api.letsencryp
 _DIST: Final = Path(__file__).resolve().parents[3] / "dist"
 _PEBBLE: Final = "https://127.0.0.1:14000"
 _MANAGEMENT: Final = "https://127.0.0.1:15000"
+_ENVIRONMENT: Final = {
+    "PEBBLE_VA_NOSLEEP": "1",
+    "PEBBLE_WFE_NONCEREJECT": "0",
+    "PEBBLE_AUTHZREUSE": "0",  # each order is a challenge, so that a renewal shows what it needs
+}
 _START_SECONDS: Final = 15
 VALIDITY_SECONDS: Final = 90 * 24 * 3600  # of a certificate, as at Let's Encrypt
 _PATHS: Final = {"/directory": "/dir"}  # where the public server has what Pebble has elsewhere
@@ -86,7 +91,7 @@ def _start(folder: Path, identity: bytes, validity: int) -> subprocess.Popen[byt
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *command, *resolver],
-            env={"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"},
+            env=_ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
