@@ -7,34 +7,54 @@ from typing import Final
 
 from lab.world.host import Host
 
-# Runs on the machine that looks. A port that is filtered says nothing: 1 s is far beyond the
-# lab's way there and back.
+_PROBE: Final = "/run/scan.py"
+# Runs on the machine that looks: a SYN to each port, twice, because the first of a connection may
+# be dropped on purpose; who answers SYN and ACK is open. The kernel resets what it did not ask.
 _PROGRAM: Final = """
-import asyncio, json, sys
-async def tried(address, port, room):
-    async with room:
-        try:
-            reader, writer = await asyncio.wait_for(asyncio.open_connection(address, port), 1)
-        except (OSError, asyncio.TimeoutError):
-            return None
-        writer.close()
-        return port
-async def main(addresses):
-    room = asyncio.Semaphore(4000)
-    found = {}
-    for address in addresses:
-        ports = await asyncio.gather(*(tried(address, p, room) for p in range(1, 65536)))
-        found[address] = [port for port in ports if port]
-    print(json.dumps(found))
-asyncio.run(main(sys.argv[1:]))
+import json, os, select, socket, struct, sys, time
+PORTS, BATCH, WAIT, FROM = range(1, 65536), 500, 1.5, 40000
+
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+def syn(source, target, port):
+    head = struct.pack("!HHIIBBHHH", FROM, port, 1, 0, 5 << 4, 2, 1024, 0, 0)
+    pseudo = source + target + struct.pack("!BBH", 0, socket.IPPROTO_TCP, len(head))
+    return head[:16] + struct.pack("!H", checksum(pseudo + head)) + head[18:]
+
+def answers(raw, target, until, found):
+    while (left := until - time.monotonic()) > 0 and select.select([raw], [], [], left)[0]:
+        packet = raw.recv(2048)
+        start = (packet[0] & 15) * 4
+        port, local = struct.unpack("!HH", packet[start:start + 4])
+        if packet[12:16] == target and local == FROM and packet[start + 13] & 0x12 == 0x12:
+            found.add(port)
+
+def scan(address):
+    target, found = socket.inet_aton(address), set()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        way.connect((address, 9))
+        source = socket.inet_aton(way.getsockname()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        for _ in range(2):
+            for port in PORTS:
+                raw.sendto(syn(source, target, port), (address, 0))
+                if port % BATCH == 0:
+                    answers(raw, target, time.monotonic() + 0.005, found)
+            answers(raw, target, time.monotonic() + WAIT, found)
+    return sorted(found)
+
+print(json.dumps({address: scan(address) for address in sys.argv[1:]}))
 """
 
 
 def open_ports(where: Host, addresses: list[str]) -> dict[str, list[int]]:
-    """The TCP ports that accept a connection, by address; 20 s for each address."""
-    found: dict[str, list[int]] = {}
-    for address in addresses:
-        command = ["sh", "-c", 'ulimit -n 8192; exec python3 - "$0"', address]
-        said = where.exec(command, stdin=_PROGRAM, within=300).stdout
-        found |= json.loads(said)
+    """The TCP ports that accept a connection, by address; some 5 s for each."""
+    where.exec(["install", "-m", "600", "/dev/stdin", _PROBE], stdin=_PROGRAM)
+    said = where.exec(["python3", _PROBE, *addresses], within=300).stdout
+    found: dict[str, list[int]] = json.loads(said)
     return found

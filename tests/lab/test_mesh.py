@@ -28,7 +28,7 @@ UNITS: Final = {
     ),
     "database": ("etcd", "patroni"),
     "ops": ("derpprobe", "etcd", "mesh-relay-watch"),
-    "relay": ("derper", "mesh-certificate"),
+    "relay": ("derper",),
 }
 
 
