@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from mesh import secrets, templates
+from mesh import catalogue, secrets, templates
 from mesh.bundle import Bundle, Check, Directory, File, Unit, User
 from mesh.roles import certificate, parts, relay_watch
 from mesh.settings import Relay, Settings
@@ -15,6 +15,8 @@ _DIRECTORY: Final = "/etc/derper"
 _ENVIRONMENT: Final = f"{_DIRECTORY}/derper.env"
 _LIMITS: Final = f"{_DIRECTORY}/limits.json"
 _UNIT: Final = "derper.service"
+_RATE: Final = "/etc/mesh/bandwidth.env"
+_RATE_UNIT: Final = "mesh-bandwidth.service"
 _BYTES_PER_MEGABIT: Final = 125_000
 # New connections a second for each CPU, and how many may come at once: a TLS handshake takes
 # about a millisecond of CPU, and the rest is for those who are connected.
@@ -52,6 +54,7 @@ def bundle(
         else certificate.bundle(
             settings, [name], _files(name), ("try-restart", _UNIT), credential, artifacts
         ),
+        _bandwidth(host),
         _derper(settings, host, own, mesh_key, artifacts),
         Bundle(checks=(_serves(name, trusted=pinned is None),)),
     )
@@ -73,6 +76,16 @@ def _pinned(name: str, pair: secrets.Certificate) -> Bundle:
             for file in _files(name)
         )
     )
+
+
+def _bandwidth(host: Host) -> Bundle:
+    """The cap of plan 4.1.2, where the cloud has none of its own."""
+    if catalogue.OFFERS[host.cloud].caps_bandwidth:
+        return Bundle()
+    rate = File(path=_RATE, content=f"MESH_MBPS={host.bandwidth_mbps}\n")
+    files = (rate, parts.unit_file("relay", _RATE_UNIT))
+    unit = Unit(name=_RATE_UNIT, restart_on=tuple(file.path for file in files))
+    return Bundle(files=files, units=(unit,))
 
 
 def _derper(

@@ -60,7 +60,8 @@ config = pulumi.Config()
 cloud = clouds.of(config.require("cloud"))
 provider = cloud.provider("home", config.require("region"), pulumi.ResourceOptions())
 opts = pulumi.ResourceOptions(provider=provider)
-pulumi.export("credential", cloud.dns_credential("acme", "trial", "ops.example.com", opts))
+zone = cloud.zone("zone", "ops.example.com", False, opts)
+pulumi.export("credential", cloud.dns_credential("acme", "trial", zone, opts))
 """
 _SECRETS = {"ALICLOUD_SECRET_KEY", "TENCENTCLOUD_SECRET_KEY", "AWS_SECRET_ACCESS_KEY"}
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl trial"

@@ -205,6 +205,36 @@ def test_a_client_is_at_home_at_the_nearest_relay_and_moves_when_that_stops(mesh
         mesh.world.place_apart({})
 
 
+def test_a_relay_at_a_cloud_that_caps_nothing_keeps_to_its_bandwidth(mesh: Mesh) -> None:
+    for name in ("derp-hk", "derp-sg"):
+        assert " tbf " in mesh.host(name).exec(["tc", "qdisc", "show"]).stdout
+        assert "rate 100Mbit" in mesh.host(name).exec(["tc", "qdisc", "show"]).stdout
+
+
+def test_a_relay_that_fails_leaves_the_map_by_itself_and_comes_back(mesh: Mesh) -> None:
+    ops, relay = mesh.host("ops-1"), mesh.host("derp-hk")
+    edit = 's/"away_after": [0-9]*/"away_after": 20/; s/"back_after": [0-9]*/"back_after": 20/'
+    with impatient(ops, edit):
+        relay.exec(["systemctl", "stop", "derper"])
+        until(lambda: "hk" not in regions(mesh), within=240, what="a map without hk", poll=2)
+        relay.exec(["systemctl", "start", "derper"])
+        until(lambda: "hk" in regions(mesh), within=240, what="a map with hk", poll=2)
+
+
+@contextmanager
+def impatient(ops: Host, edit: str) -> Iterator[None]:
+    """The watcher of relays decides within seconds, not minutes."""
+    config = "/etc/mesh/relays.json"
+    ops.exec(["cp", "--archive", config, f"{config}.kept"])
+    ops.exec(["sed", "--in-place", edit, config])
+    ops.exec(["systemctl", "restart", "mesh-relay-watch"])
+    try:
+        yield
+    finally:
+        ops.exec(["mv", f"{config}.kept", config])
+        ops.exec(["systemctl", "restart", "mesh-relay-watch"])
+
+
 # Certificates
 
 
