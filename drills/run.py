@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -258,6 +259,7 @@ class Drill:
             "active": target.active,
             "primary": target.primary,
             "held_s": round(held, 2),
+            "load": round(os.getloadavg()[0], 1),  # of this machine; tells busy times
             "clients": {
                 name: {"entry": "+".join(ways[name]), "back_s": _rounded(clients[name])}
                 for name in clients
