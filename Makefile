@@ -52,6 +52,9 @@ test: setup artifacts check  ## every test: unit, rendered files, engine, booted
 drill: setup artifacts  ## RUNS drills of each fault on the lab, into docs/reports/
 	$(PYTHON) -m drills --state $(LAB) --runs $(RUNS)
 
+bench-edge: setup artifacts  ## measure the public edge of the running lab into docs/reports/
+	$(PYTHON) -m benchmarks.edge --state $(LAB)
+
 bench: setup artifacts  ## measure a preview of prod into docs/reports/
 	$(PYTHON) -m benchmarks.preview
 

@@ -17,7 +17,6 @@ async def main() -> None:
 
     pulumi.export("server_url", f"https://{settings.server_name}")
     pulumi.export("hosts", mesh.host_table)
-    pulumi.export("ca_certificate", mesh.ca_certificate)
     pulumi.export("operators_key", mesh.operators_key)
     pulumi.export("keys", mesh.keys)
 

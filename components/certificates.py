@@ -77,3 +77,20 @@ class Authority(pulumi.ComponentResource):
         return pulumi.Output.all(self.certificate, leaf.cert_pem, key.private_key_pem).apply(
             lambda parts: Certificate(ca=parts[0], certificate=parts[1], key=parts[2])
         )
+
+
+def pinned(name: str, dns_name: str, opts: pulumi.ResourceOptions) -> pulumi.Output[Certificate]:
+    """A certificate that vouches for itself: whoever relies on it knows it by its hash."""
+    key = tls.PrivateKey(f"{name}-pinned", algorithm="ECDSA", ecdsa_curve="P256", opts=opts)
+    made = tls.SelfSignedCert(
+        f"{name}-pinned",
+        private_key_pem=key.private_key_pem,
+        subject=tls.SelfSignedCertSubjectArgs(common_name=dns_name),
+        dns_names=[dns_name],
+        allowed_uses=["digital_signature", "server_auth"],
+        validity_period_hours=_AUTHORITY_HOURS,
+        opts=opts,
+    )
+    return pulumi.Output.all(made.cert_pem, key.private_key_pem).apply(
+        lambda parts: Certificate(ca=parts[0], certificate=parts[0], key=parts[1])
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_random as random
@@ -13,8 +14,9 @@ from components.certificates import Authority, CertificateNames
 from components.commands import Step
 from components.host import Host
 from components.outputs import secret
+from components.relays import Relays
 from mesh.roles import database, ops, parts
-from mesh.secrets import ArtifactSource, Certificate, ControlPasswords, DatabasePasswords
+from mesh.secrets import ControlPasswords, DatabasePasswords
 from mesh.settings import Settings
 from mesh.topology import Topology
 
@@ -30,6 +32,7 @@ class DatabaseArgs:
     topology: Topology
     hosts: Mapping[str, Host]
     authority: Authority
+    relays: Relays
     store: ArtifactStore
 
 
@@ -87,25 +90,19 @@ class Database(pulumi.ComponentResource):
             CertificateNames(dns=names, addresses=[str(spec.address), "127.0.0.1"]),
         )
 
-        def render(
-            passwords: DatabasePasswords,
-            certificate: Certificate,
-            artifacts: dict[str, ArtifactSource],
-        ) -> str:
-            if spec.role == "ops":
-                bundle = ops.bundle(args.settings, args.topology, spec, certificate, artifacts)
-            else:
-                bundle = database.bundle(
-                    args.settings, args.topology, spec, passwords, certificate, artifacts
-                )
-            return bundle.to_json()
+        def render(known: dict[str, Any]) -> str:
+            build = ops.bundle if spec.role == "ops" else database.bundle
+            return build(args.settings, args.topology, spec, **known).to_json()
 
-        artifacts = args.store.sources(spec.role)
+        own: dict[str, Any] = {"passwords": self.passwords}
+        if spec.role == "ops":
+            own = {"mesh_key": args.relays.mesh_key, "relays": args.relays.nodes}
+        known = pulumi.Output.all(
+            certificate=certificate, artifacts=args.store.sources(spec.role), **own
+        )
         step = Step(
             command="sudo mesh-apply",
-            stdin=pulumi.Output.all(self.passwords, certificate, artifacts).apply(
-                lambda known: render(*known)
-            ),
+            stdin=known.apply(render),
             runs_again_with=[host.instance_id],
             minutes=10,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_random as random
@@ -14,8 +15,10 @@ from components.commands import Step
 from components.database import Database
 from components.host import Host
 from components.outputs import secret
+from components.records import Records
+from components.relays import Relays
 from mesh.roles import control
-from mesh.secrets import ArtifactSource, Certificate, DatabasePasswords
+from mesh.secrets import DatabasePasswords
 from mesh.settings import Settings
 from mesh.topology import Topology
 
@@ -31,6 +34,8 @@ class HeadscalePairArgs:
     hosts: Mapping[str, Host]
     authority: Authority
     database: Database
+    records: Records
+    relays: Relays
     store: ArtifactStore
 
 
@@ -40,7 +45,7 @@ class HeadscalePair(pulumi.ComponentResource):
     Both hosts carry the same key and maps; their guards agree on which one serves. A change
     reaches one host after the other, so that one can always serve.
 
-    Produces: noise key, certificate of the public name, a certificate and a bundle a host.
+    Produces: noise key, a certificate and a bundle a host.
     """
 
     def __init__(
@@ -52,8 +57,6 @@ class HeadscalePair(pulumi.ComponentResource):
             "noise-key", length=_NOISE_KEY_BYTES, opts=pulumi.ResourceOptions(parent=self)
         )
         self._noise_key = secret(noise.hex).apply(lambda key: f"privkey:{key}")
-        server = args.settings.server_name
-        self._entry = args.authority.issue(server, CertificateNames(dns=[server]))
         self.ready: list[pulumi.Resource] = []
         for host in args.hosts.values():
             self.ready.append(self._bundle(host, self.ready[-1:]))
@@ -66,34 +69,26 @@ class HeadscalePair(pulumi.ComponentResource):
             spec.name, CertificateNames(dns=[spec.name], addresses=[str(spec.address)])
         )
 
-        def render(
-            passwords: DatabasePasswords,
-            noise_key: str,
-            certificate: Certificate,
-            entry: Certificate,
-            artifacts: dict[str, ArtifactSource],
-        ) -> str:
+        def render(passwords: DatabasePasswords, **known: Any) -> str:
             return control.bundle(
                 args.settings,
                 args.topology,
                 spec,
                 passwords=passwords.controls[spec.name],
-                noise_key=noise_key,
-                certificate=certificate,
-                entry_certificate=entry,
-                artifacts=artifacts,
+                **known,
             ).to_json()
 
         known = pulumi.Output.all(
-            args.database.passwords,
-            self._noise_key,
-            certificate,
-            self._entry,
-            args.store.sources(spec.role),
+            passwords=args.database.passwords,
+            noise_key=self._noise_key,
+            own=certificate,
+            credential=args.records.credential,
+            relays=args.relays.nodes,
+            artifacts=args.store.sources(spec.role),
         )
         step = Step(
             command="sudo mesh-apply",
-            stdin=known.apply(lambda values: render(*values)),
+            stdin=known.apply(lambda values: render(**values)),
             runs_again_with=[host.instance_id],
             minutes=10,
         )

@@ -20,6 +20,7 @@ from components.outputs import secret
 from components.records import Records, RecordsArgs
 from components.registry import Registry, RegistryArgs
 from components.relay import Relay, RelayArgs
+from components.relays import Relays, RelaysArgs
 from mesh import artifacts, catalogue, registry, topology
 from mesh.catalogue import Cloud
 from mesh.settings import Settings
@@ -76,11 +77,12 @@ class Installation:
             await _send()
         await made._make_stores()
         await made._make_hosts()
-        made._publish_names()
+        records, relays = made._publish_names(), made._make_relays()
+        await _send()
         for relay in made._topology.having("relay"):
-            made._make_relay(relay.name)
+            made._make_relay(relay.name, records, relays)
             await _send()
-        made._registry = made._make_control_plane()
+        made._registry = made._make_control_plane(records, relays)
         await _send()
         return made
 
@@ -98,11 +100,6 @@ class Installation:
             }
             for name, host in self._hosts.items()
         }
-
-    @property
-    def ca_certificate(self) -> pulumi.Output[str]:
-        """The certificate of the internal authority, PEM; public."""
-        return self._authority.certificate
 
     @property
     def operators_key(self) -> pulumi.Output[str]:
@@ -174,29 +171,34 @@ class Installation:
         )
         return Host(spec.name, args, self._in(spec.cloud, spec.region))
 
-    def _publish_names(self) -> None:
+    def _publish_names(self) -> Records:
         cloud = catalogue.CLOUD_OF_DNS[self._settings.dns.provider]
         # Zones have no region; any that the stack uses at that cloud will do.
         used = [region for known, region in self._regions if known == cloud]
         region = used[0] if used else sorted(catalogue.OFFERS[cloud].zones)[0]
         args = RecordsArgs(
             records=self._topology.records,
+            environment=self._settings.environment,
             dns=self._settings.dns,
             addresses={name: host.address for name, host in self._hosts.items()},
         )
-        Records("names", args, self._in(cloud, region))
+        return Records("names", args, self._in(cloud, region))
 
-    def _make_relay(self, name: str) -> None:
+    def _make_relays(self) -> Relays:
+        hosts = {spec.name: self._hosts[spec.name] for spec in self._topology.having("relay")}
+        return Relays("relays", RelaysArgs(settings=self._settings, hosts=hosts))
+
+    def _make_relay(self, name: str, records: Records, relays: Relays) -> None:
         args = RelayArgs(
             settings=self._settings,
-            topology=self._topology,
             host=self._hosts[name],
-            authority=self._authority,
+            relays=relays,
+            records=records,
             store=self._stores[name],
         )
         Relay(name, args)
 
-    def _make_control_plane(self) -> Registry:
+    def _make_control_plane(self, records: Records, relays: Relays) -> Registry:
         home = self._stores[_BASTION]
         voters = {spec.name: self._hosts[spec.name] for spec in self._topology.voters}
         database = Database(
@@ -206,6 +208,7 @@ class Installation:
                 topology=self._topology,
                 hosts=voters,
                 authority=self._authority,
+                relays=relays,
                 store=home,
             ),
         )
@@ -218,6 +221,8 @@ class Installation:
                 hosts=pair,
                 authority=self._authority,
                 database=database,
+                records=records,
+                relays=relays,
                 store=home,
             ),
         )

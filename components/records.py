@@ -17,31 +17,34 @@ class RecordsArgs:
     """The names to publish, and the public address of each host they lead to."""
 
     records: tuple[topology.Record, ...]
+    environment: str
     dns: Dns
     addresses: Mapping[str, pulumi.Input[str]]
 
 
 class Records(pulumi.ComponentResource):
-    """A records in an existing zone, at whichever service holds it.
+    """A records, at whichever service holds their zone.
 
-    Produces: the full names by label.
+    `credential` has the variables by which lego may prove that the zone is ours; it is secret.
+
+    Produces: the zone if asked, records, and an account at the service for that purpose alone.
     """
-
-    names: dict[str, str]
 
     def __init__(
         self, name: str, args: RecordsArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("mesh:records:Records", name, None, opts)
         cloud = clouds.of(catalogue.CLOUD_OF_DNS[args.dns.provider])
+        child = pulumi.ResourceOptions(parent=self)
+        zone = cloud.zone("zone", args.dns.zone, args.dns.create, child)
         for record in args.records:
             cloud.record(
                 record.label,
-                args.dns.zone,
+                zone,
                 record.label,
                 [args.addresses[host] for host in record.hosts],
                 args.dns.ttl,
-                pulumi.ResourceOptions(parent=self),
+                child,
             )
-        self.names = {r.label: f"{r.label}.{args.dns.zone}" for r in args.records}
-        self.register_outputs({"names": self.names})
+        self.credential = cloud.dns_credential("acme", args.environment, zone, child)
+        self.register_outputs({})

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 
 from components.artifact_store import ArtifactStore
-from components.certificates import Authority, CertificateNames
 from components.commands import Step
 from components.host import Host
+from components.records import Records
+from components.relays import Relays
 from mesh.roles import relay
-from mesh.secrets import ArtifactSource, Certificate
 from mesh.settings import Settings
-from mesh.topology import Topology
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,40 +21,41 @@ class RelayArgs:
     """`host` is the booted relay host."""
 
     settings: Settings
-    topology: Topology
     host: Host
-    authority: Authority
+    relays: Relays
+    records: Records
     store: ArtifactStore
 
 
 class Relay(pulumi.ComponentResource):
     """derper with STUN, serving only clients that Headscale knows.
 
-    Produces: certificate and bundle.
+    The name is published before the host asks for its certificate.
+
+    Produces: a bundle.
     """
 
     def __init__(
         self, name: str, args: RelayArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("mesh:relay:Relay", name, None, opts)
-        spec = args.host.spec
-        self.public_name = f"{spec.name}.{args.settings.dns.zone}"
-        certificate = args.authority.issue(
-            self.public_name, CertificateNames(dns=[self.public_name])
+        spec, settings = args.host.spec, args.settings
+        by_dns = settings.relay(spec.name).certificate == "dns"
+
+        def render(known: dict[str, Any]) -> str:
+            return relay.bundle(settings, spec, **known).to_json()
+
+        known = pulumi.Output.all(
+            mesh_key=args.relays.mesh_key,
+            credential=args.records.credential if by_dns else None,
+            pinned=args.relays.pinned.get(spec.name),
+            artifacts=args.store.sources(spec.role),
         )
-
-        def render(certificate: Certificate, artifacts: dict[str, ArtifactSource]) -> str:
-            return relay.bundle(
-                args.settings, args.topology, spec, certificate, artifacts
-            ).to_json()
-
         step = Step(
             command="sudo mesh-apply",
-            stdin=pulumi.Output.all(certificate, args.store.sources(spec.role)).apply(
-                lambda known: render(*known)
-            ),
+            stdin=known.apply(render),
             runs_again_with=[args.host.instance_id],
             minutes=10,
         )
-        self.ready = args.host.command(f"{spec.name}-bundle", step, [])
-        self.register_outputs({"public_name": self.public_name})
+        args.host.command(f"{spec.name}-bundle", step, [args.records])
+        self.register_outputs({})

@@ -28,6 +28,7 @@ from drills.probes import Probes
 from drills.record import Record
 from drills.run import Drill, DrillError
 from lab.engine import Engine
+from lab.world.authority import authority
 from lab.world.errors import WorldError
 
 REPOSITORY: Final = Path(__file__).parent.parent
@@ -46,7 +47,15 @@ class Campaign:
     runs: int
     folder: Path
     guarded: bool
+    arbitrated: bool  # the stack has an arbiter
     patience: float
+
+    @property
+    def design(self) -> str:
+        """Which of the report's it is."""
+        if not self.guarded:
+            return "baseline"
+        return "arbiter" if self.arbitrated else "guard"
 
     def run(self) -> int:
         """How many drills failed, lost a write or saw two writers."""
@@ -63,7 +72,8 @@ class Campaign:
 
     def _with(self, key: str) -> int:
         addresses = tuple(api.addresses(self.mesh))
-        door = Api(self.mesh.server_name, self.mesh.outputs["ca_certificate"], key, addresses)
+        public = authority().certificate.read_text()  # as machines outside trust it
+        door = Api(self.mesh.server_name, public, key, addresses)
         try:
             with Probes(self.mesh, door) as probes:
                 return self._all(probes, Registry(self.mesh, door))
@@ -83,8 +93,8 @@ class Campaign:
                     mesh=self.mesh,
                     probes=probes,
                     registry=registry,
-                    gate=Gate(self.mesh, probes, registry, self.guarded),
-                    design="guard" if self.guarded else "baseline",
+                    gate=Gate(self.mesh, probes, registry, self.guarded, self.arbitrated),
+                    design=self.design,
                     patience=self.patience,
                     say=partial(_say, status, f"{number}/{len(plan)} {name}"),
                 )
@@ -100,6 +110,16 @@ class Campaign:
         except (WorldError, ApiError, DrillError, OSError) as error:
             actions.restore(self.mesh, guarded=self.guarded)
             return record.failed(drill.name, drill.design, str(error))
+
+
+def possible_faults(*, guarded: bool, arbitrated: bool) -> tuple[str, ...]:
+    """The faults that make sense in a design, in their order."""
+    return tuple(
+        name
+        for name, fault in FAULTS.items()
+        if (guarded or name not in baseline.IMPOSSIBLE)
+        and (not fault.for_arbiter or (guarded and arbitrated))
+    )
 
 
 def summary(done: Record) -> str:
@@ -153,17 +173,23 @@ def main(words: Sequence[str] | None = None) -> int:
         for name, fault in FAULTS.items():
             _console.print(f"{name:22} {fault.title}")
         return 0
-    possible = [name for name in FAULTS if not (options.baseline and name in baseline.IMPOSSIBLE)]
-    names = tuple(options.faults.split(",") if options.faults else possible)
-    if unknown := [name for name in names if name not in possible]:
+    wanted = tuple(options.faults.split(",")) if options.faults else ()
+    if unknown := [name for name in wanted if name not in FAULTS]:
         _console.print(f"no such fault: {', '.join(unknown)}; --list shows them")
         return 2
+    mesh = running_mesh(options.state)
+    arbitrated = mesh.has_arbiter()
+    possible = possible_faults(guarded=not options.baseline, arbitrated=arbitrated)
+    if without := [name for name in wanted if name not in possible]:
+        _console.print(f"not possible in this design: {', '.join(without)}")
+        return 2
     campaign = Campaign(
-        mesh=running_mesh(options.state),
-        names=names,
+        mesh=mesh,
+        names=wanted or possible,
         runs=options.runs,
         folder=options.report,
         guarded=not options.baseline,
+        arbitrated=arbitrated,
         patience=options.patience or (HOPELESS if options.baseline else PATIENCE),
     )
     return 1 if campaign.run() else 0

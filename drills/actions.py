@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,14 +13,19 @@ from typing import Final
 
 from drills.mesh import Mesh
 from drills.probes import Probes
-from drills.servers import state
+from drills.servers import program, state
 from lab.world import cgroup
+from lab.world.command import until
 from lab.world.host import Host
 from lab.world.model import EVERYONE, Cut
 
 ETCD_PORTS: Final = (2379, 2380)
+ARBITER: Final = "mesh-arbiter.service"
 POSTGRES_PORTS: Final = (5432, 8008)
 FILLER: Final = "/var/lib/postgresql/drill-filler"
+LONELY_SECONDS: Final = 60.0  # Patroni takes 5 to 10 s to let a lost standby go
+CALM: Final = 2.0
+_LONELY: Final = 10  # acknowledged writes
 _STAY_DEAD: Final = "/run/systemd/system/etcd.service.d/drill.conf"
 _NO_RESTART: Final = "[Service]\nRestart=no\n"
 _FILL: Final = (
@@ -114,9 +120,21 @@ def thaw(target: Target) -> None:
 
 def guard_pids(target: Target) -> list[int]:
     """The guard's process on the active host; its server is not among them."""
-    group = f"{target.mesh.host(target.active).group}/machine/payload/system.slice"
     servers = target.probes.servers.pids(target.active)
-    return [pid for pid in cgroup.pids(f"{group}/mesh-guard.service") if pid not in servers]
+    pids = unit_pids(target, target.active, "mesh-guard.service")
+    return [pid for pid in pids if pid not in servers]
+
+
+def patroni_pids(target: Target) -> list[int]:
+    """Patroni on the primary; PostgreSQL, its child, is not among them."""
+    pids = unit_pids(target, target.primary, "patroni.service")
+    return [pid for pid in pids if program(pid) not in ("postgres", None)]
+
+
+def unit_pids(target: Target, name: str, unit: str) -> list[int]:
+    """The processes of a unit on a host."""
+    group = f"{target.mesh.host(name).group}/machine/payload/system.slice"
+    return list(cgroup.pids(f"{group}/{unit}"))
 
 
 def systemctl(target: Target, name: str, *words: str) -> None:
@@ -145,6 +163,20 @@ def kill_postmaster(target: Target) -> None:
     """SIGKILL to PostgreSQL's first process on the primary."""
     line = "kill -9 $(head -n1 /var/lib/postgresql/*/mesh/postmaster.pid)"
     target.mesh.host(target.primary).exec(["sh", "-c", line])
+
+
+def await_lonely_writes(target: Target) -> None:
+    """Return when the primary acknowledges writes that its standby does not have."""
+    session, writers = target.probes.sessions[target.primary], target.probes.writers
+    began = time.monotonic()
+
+    def lonely() -> bool:
+        # A write may hang until Patroni lets the standby go; one of before may end meanwhile.
+        alone = max([look.at for look in session.looks if look.sync], default=began)
+        times = writers.acknowledged(alone + CALM)
+        return bool(session.last.primary) and not session.last.sync and len(times) > _LONELY
+
+    until(lonely, within=LONELY_SECONDS, what="writes without the standby", poll=0.2)
 
 
 def fill_disk(target: Target) -> None:

@@ -31,7 +31,7 @@ _DEFAULTS: Final = {  # https://patroni.readthedocs.io/en/latest/dynamic_configu
 _TEXT: Final = """\
 [Unit]
 Wants=network-online.target haproxy-postgres.service
-After=network-online.target haproxy-postgres.service mesh-trust.service
+After=network-online.target haproxy-postgres.service
 StartLimitIntervalSec=0
 [Service]
 User=headscale

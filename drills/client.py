@@ -37,15 +37,13 @@ class Client:
     host: Host
 
     @classmethod
-    def boot(cls, world: World, name: str, ca_certificate: str) -> Client:
-        """A fresh machine with a public address that trusts the mesh's authority."""
+    def boot(cls, world: World, name: str) -> Client:
+        """A fresh machine with a public address."""
         host = world.add_host(HostSpec(name=name, user_data=b"#cloud-config\n"), public=True)
         manifest = json.loads((DIST / "manifest.json").read_text())
         for program in ("tailscale", "tailscaled"):
             content = (DIST / manifest[program]["path"]).read_bytes()
             _write(host, f"/usr/local/bin/{program}", content, "755")
-        _write(host, "/usr/local/share/ca-certificates/mesh.crt", ca_certificate.encode(), "644")
-        host.exec(["update-ca-certificates"])
         _write(host, "/etc/systemd/system/tailscaled.service", _UNIT.encode(), "644")
         host.exec(["systemctl", "daemon-reload"])
         host.exec(["systemctl", "enable", "--now", "tailscaled"])

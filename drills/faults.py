@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -35,6 +35,8 @@ class Fault:
     silent: Names = _nobody  # hosts that peers hear nothing of, not even a farewell
     holds: float = 8.0  # s; it lasts at least so long, so that late effects are seen
     returns: bool = True  # the mesh serves again while the fault lasts
+    for_arbiter: bool = False  # only where there is one
+    arbitrated: bool = False  # the arbiter may, and should, take the primary's key away
     goals: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -74,6 +76,28 @@ def _cut_off(title: str, names: Names, holds: float, **goals: float) -> Fault:
         holds=holds,
         goals=goals,
     )
+
+
+def _arbitrated(fault: Fault) -> Fault:
+    return replace(fault, arbitrated=True)
+
+
+def _lose_primary_out_of_sync(target: Target) -> None:
+    """The standby comes back as the primary goes: it lacks acknowledged writes."""
+    actions.isolate(target, target.replica)
+    actions.await_lonely_writes(target)
+    actions.power_off(target, target.primary)
+    actions.heal_network(target)
+
+
+def _freeze_arbiter_and_lose_primary(target: Target) -> None:
+    actions.freeze(target, actions.unit_pids(target, _ops(target)[0], actions.ARBITER))
+    actions.power_off(target, target.primary)
+
+
+def _power_on_and_thaw(target: Target) -> None:
+    actions.power_on(target, target.primary)
+    actions.thaw(target)
 
 
 def _voter_lost(target: Target) -> tuple[str, ...]:
@@ -136,9 +160,31 @@ FAULTS: Final[Mapping[str, Fault]] = {
         inject=actions.kill_postmaster,
         goals={WRITES: 4},
     ),
-    "primary-power": _power_loss("the primary's host loses power", _primary, 30, **{WRITES: 25}),
-    "primary-cut": _cut_off(
-        "the primary's host is cut from everyone", _primary, 30, **{WRITES: 25}
+    "primary-power": _arbitrated(
+        _power_loss("the primary's host loses power", _primary, 30, **{WRITES: 25})
+    ),
+    "primary-cut": _arbitrated(
+        _cut_off("the primary's host is cut from everyone", _primary, 30, **{WRITES: 25})
+    ),
+    "primary-cut-ops": Fault(
+        title="the primary's host is cut from the operations host only",
+        inject=lambda t: actions.cut(t, t.primary, _ops(t)),
+        heal=actions.heal_network,
+        holds=30,
+    ),
+    "primary-out-of-sync": Fault(
+        title="the standby is out of sync, then the primary's host loses power: no takeover",
+        inject=_lose_primary_out_of_sync,
+        heal=lambda t: actions.power_on(t, t.primary),
+        silent=_primary,
+        holds=60,  # of which up to 20 until the standby is let go, and then Patroni's ttl
+        returns=False,
+    ),
+    "patroni-frozen": Fault(
+        title="the primary's Patroni is frozen (SIGSTOP)",
+        inject=lambda t: actions.freeze(t, actions.patroni_pids(t)),
+        heal=actions.thaw,
+        holds=30,
     ),
     "primary-cut-etcd": Fault(
         title="the primary's host is cut from the other etcd voters",
@@ -172,7 +218,17 @@ FAULTS: Final[Mapping[str, Fault]] = {
         returns=False,
     ),
     "ops-power": _power_loss("the operations host loses power", _ops, 10),
-    "zone-power": _power_loss("the active control host's zone loses power", _zone, 30),
+    "ops-cut": _cut_off("the operations host is cut from everyone", _ops, 30),
+    "arbiter-frozen": Fault(
+        title="the arbiter is frozen (SIGSTOP), then the primary's host loses power",
+        inject=_freeze_arbiter_and_lose_primary,
+        heal=_power_on_and_thaw,
+        silent=_primary,
+        holds=28,  # at 30 s its watchdog ends it
+        for_arbiter=True,
+        goals={WRITES: 25},
+    ),
+    "zone-power": _arbitrated(_power_loss("the active control host's zone loses power", _zone, 30)),
 }
 ONLY_ON_REAL_HOSTS: Final[Mapping[str, str]] = {
     "a clock that jumps by 60 s": "the containers share one kernel clock, and etcd and Headscale "

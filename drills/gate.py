@@ -34,6 +34,7 @@ class Gate:
     probes: Probes
     registry: Registry
     guarded: bool = True
+    arbitrated: bool = False  # an arbiter runs
 
     def wait(self, within: float) -> None:
         """Return once everything is whole; DeadlineError naming what is missing."""
@@ -61,6 +62,8 @@ class Gate:
         if self.guarded:
             guards = {name: self.mesh.guard(name) for name in self.mesh.controls}
             quick += [*guards_lack(guards, time.time()), *self._not_steered()]
+        if self.arbitrated and self.guarded:
+            quick += arbiter_lacks(self.mesh.arbiter(), time.time())
         return quick or [*self._etcd_lacks(), *self._nodes_lack()]
 
     def _streams_lack(self, now: float) -> list[str]:
@@ -138,6 +141,15 @@ def guards_lack(guards: Mapping[str, Mapping[str, Any]], now: float) -> list[str
     if roles != ["active", *["standby"] * (len(guards) - 1)]:
         lacks.append(f"guards are {', '.join(roles)}")
     return lacks
+
+
+def arbiter_lacks(said: Mapping[str, Any], now: float) -> list[str]:
+    """What is missing to an arbiter that could act. `now` is the time of day."""
+    if not said or abs(now - float(said["at"])) > FRESH:
+        return ["arbiter: does not report"]
+    if said["resting"] or said["state"] != "watching":
+        return [f"arbiter: {'rests' if said['resting'] else said['reason']}"]
+    return [] if said["quorum"] else ["arbiter: has no quorum"]
 
 
 def servers_lack(running: Sequence[str]) -> list[str]:

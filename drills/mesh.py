@@ -71,6 +71,18 @@ class Mesh:
         """As `guard_status`."""
         return guard_status(self.host(name))
 
+    def arbiter(self) -> dict[str, Any]:
+        """What the arbiter last said of itself; nothing where there is none, or its host has no
+        power.
+        """
+        said = [self.file(name, "/run/mesh-arbiter/status.json") for name in self.names("ops")]
+        return next((json.loads(line) for line in said if line), {})
+
+    def has_arbiter(self) -> bool:
+        """Whether the stack has it on. Its host must have power."""
+        ask = ["systemctl", "is-active", "mesh-arbiter.service"]
+        return any(self.host(o).exec(ask, check=False).status == 0 for o in self.names("ops"))
+
     @property
     def server_url(self) -> str:
         """What clients are told."""

@@ -21,6 +21,10 @@ _TIMES: Final = {
 _DESIGNS: Final = {
     "guard": "The mesh as it is: a guard on each control host, lease of 5 s; Patroni with ttl 20, "
     "loop 1, synchronous.",
+    "arbiter": "The same with `mesh:arbiter: true`: an arbiter on ops-1 takes the key of a primary "
+    "whose host is gone away, instead of waiting for its ttl (decision 10). A drill in which it "
+    "acts though it should not is failed.",
+    "busy": "The mesh as it is, while a second lab and test runs shared the machine's two cores.",
     "loop-2": "Before: Patroni with loop 2, and a switchover that looked once a second whether the "
     "old primary had ended.",
     "baseline": "For comparison: Headscale as a plain unit with `Restart=always` on hs-1, Patroni "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -62,6 +63,7 @@ class Drill:
     say: Say
     times: Times = field(default_factory=Times)
     dead: frozenset[str] = frozenset()  # clients on a silent entry
+    takeovers: int = 0  # of the arbiter, before
     failed: str = ""
 
     def run(self) -> Record:
@@ -70,6 +72,7 @@ class Drill:
         self.say("waiting until all is whole")
         self.gate.wait(WHOLE)
         self.probes.forget()
+        self.takeovers = self._takeovers()
         target, ways = self._target(), self._entries()
         newcomers = self._newcomers()
         self.times.fault = time.monotonic()
@@ -179,6 +182,17 @@ class Drill:
         except DeadlineError as error:
             self.failed = error.message
 
+    def _takeovers(self) -> int:
+        return int(self.mesh.arbiter().get("takeovers", 0))
+
+    def _arbitrated(self) -> int:
+        """How often the arbiter acted since; it counts anew when it was started anew."""
+        now = self._takeovers()
+        acted = now - self.takeovers if now >= self.takeovers else now
+        if acted and not self.fault.arbitrated:
+            self.failed = self.failed or "the arbiter took the primary's key away"
+        return acted
+
     def _check(self) -> dict[str, list[str]]:
         """The acknowledged names that are missing, by where. Nothing is written from here on."""
         self.say("looking for every acknowledged write")
@@ -245,6 +259,7 @@ class Drill:
             "active": target.active,
             "primary": target.primary,
             "held_s": round(held, 2),
+            "load": round(os.getloadavg()[0], 1),  # of this machine; tells busy times
             "clients": {
                 name: {"entry": "+".join(ways[name]), "back_s": _rounded(clients[name])}
                 for name in clients
@@ -256,6 +271,8 @@ class Drill:
         }
         if target.pids:
             details["frozen"], details["woken"] = len(target.pids), target.woken
+        if acted := self._arbitrated():
+            details["arbitrated"] = acted
         if later != writes:
             details["writes_after_heal_s"] = [_rounded(later.back), round(later.longest, 2)]
         if any(lost.values()):

@@ -74,6 +74,14 @@ class ServerWatch(Sampler):
         return next(found, None)
 
 
+def program(pid: int) -> str | None:
+    """The name of a process's program; None when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return None
+
+
 def state(pid: int) -> str | None:
     """A process's state as one letter, see proc(5); None when it is gone."""
     try:

@@ -99,7 +99,7 @@ def _client(world: World, outputs: dict[str, Any], name: str, key: str) -> Clien
     known = {host.name for host in world.hosts()}
     if name in known:
         return Client(world.host(name))
-    client = Client.boot(world, name, outputs["ca_certificate"])
+    client = Client.boot(world, name)
     client.join(outputs["server_url"], outputs["keys"][key])
     return client
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -62,19 +62,33 @@ class Config:
 
 def load(path: Path) -> Config:
     """The configuration in a file. Raises ConfigError, which tells all that is wrong."""
+    values = read(path, Config, "timing", Timing)
+    refuse(path, _wrong_together(values["timing"]))
+    return Config(**values)
+
+
+def read(path: Path, model: type[Any], inner: str, inner_model: type[Any]) -> dict[str, Any]:
+    """The fields of a dataclass from a file of JSON; `inner` is one that is a dataclass too, of
+    whose fields none must be there. Raises ConfigError, which tells all that is wrong.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    wrong = list(_wrong(values, Config, ""))
-    timing = values.get("timing", {}) if isinstance(values, dict) else {}
-    if isinstance(timing, dict):
-        wrong += _wrong(timing, Timing, "timing.")
-    wrong = wrong or list(_wrong_together(Timing(**timing)))
-    if wrong:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in wrong))
+    wrong = list(_wrong(values, model, ""))
+    within = values.get(inner, {}) if isinstance(values, dict) else {}
+    if isinstance(within, dict):
+        wrong += _wrong(within, inner_model, f"{inner}.")
+    refuse(path, wrong)
     lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return Config(**{**values, **lists, "timing": Timing(**timing)})
+    return {**values, **lists, inner: inner_model(**within)}
+
+
+def refuse(path: Path, wrong: Iterable[str]) -> None:
+    """Raises ConfigError when anything is wrong."""
+    lines = [f"{path}: {line}" for line in wrong]
+    if lines:
+        raise ConfigError("\n".join(lines))
 
 
 def _wrong(values: Any, model: type[Any], prefix: str) -> Iterator[str]:
@@ -125,11 +139,22 @@ def _are_texts(value: object) -> bool:
     return isinstance(value, list) and all(_is_text(one) for one in value)
 
 
+def _is_map(value: object) -> bool:
+    return isinstance(value, dict) and all(_is_text(one) for one in value.values())
+
+
+def _is_map_of_lists(value: object) -> bool:
+    return isinstance(value, dict) and all(_are_texts(one) and one for one in value.values())
+
+
 # By the annotation of a field.
 _KINDS: Final[dict[str, tuple[str, Callable[[object], bool]]]] = {
     "str": ("a text", _is_text),
     "int": ("a whole number above 0", _is_whole),
     "float": ("a number above 0", _is_number),
     "tuple[str, ...]": ("a list of texts", _are_texts),
+    "dict[str, str]": ("an object of texts", _is_map),
+    "dict[str, list[str]]": ("an object of lists of texts", _is_map_of_lists),
     "Timing": ("an object", lambda value: isinstance(value, dict)),
+    "Rules": ("an object", lambda value: isinstance(value, dict)),
 }

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import urllib3
@@ -23,10 +23,19 @@ class EtcdError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A key's value, with the lease that it hangs on (0: none)."""
+    """A key's value, with the lease that it hangs on (0: none), and the revision that set it."""
 
     value: str
     lease: int
+    revision: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """Of a lease: whole seconds left, rounded down (-1: it has ended), and of how many."""
+
+    seconds: int
+    granted: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +65,18 @@ class Etcd:
 
     def read(self, key: str) -> Entry | None:
         """The key as a quorum has it. Raises EtcdError, like every method here."""
-        found = self._ask("kv/range", {"key": _b64(key)}).get("kvs")
-        if not found:
-            return None
-        value = base64.b64decode(found[0].get("value", "")).decode()
-        return Entry(value, int(found[0].get("lease", 0)))
+        return _entry(self._ask("kv/range", {"key": _b64(key)}))
+
+    def read_all(self, keys: Sequence[str]) -> list[Entry | None]:
+        """Several keys as a quorum has them at one revision, in their order."""
+        wanted = [{"request_range": {"key": _b64(key)}} for key in keys]
+        answers = self._ask("kv/txn", {"success": wanted})["responses"]
+        return [_entry(answer["response_range"]) for answer in answers]
+
+    def remaining(self, lease: int) -> Remaining:
+        """How long a lease lives without being renewed."""
+        answer = self._ask("lease/timetolive", {"ID": lease})
+        return Remaining(int(answer.get("TTL", 0)), int(answer.get("grantedTTL", 0)))
 
     def grant(self, seconds: int) -> int:
         """A new lease."""
@@ -88,6 +104,23 @@ class Etcd:
         """Set a key that goes with the lease."""
         self._ask("kv/put", {"key": _b64(key), "value": _b64(value), "lease": lease})
 
+    def remove(
+        self, key: str, unchanged: Mapping[str, int], touched: Mapping[str, str] | None = None
+    ) -> bool:
+        """Delete a key, and set those in `touched` after it, all at once; but only if each key in
+        `unchanged` was last set at that revision (0: it is not there). Whether that was so.
+        """
+        compare = [
+            {"key": _b64(name), "target": "MOD", "mod_revision": str(revision)}
+            for name, revision in unchanged.items()
+        ]
+        done: list[dict[str, Any]] = [{"request_delete_range": {"key": _b64(key)}}]
+        done += [
+            {"request_put": {"key": _b64(name), "value": _b64(value)}}
+            for name, value in (touched or {}).items()
+        ]
+        return bool(self._ask("kv/txn", {"compare": compare, "success": done}).get("succeeded"))
+
     def _ask(
         self, path: str, body: dict[str, Any], *, gone_is_fine: bool = False
     ) -> dict[str, Any]:
@@ -109,6 +142,14 @@ class Etcd:
                 said.append(f"{endpoint}: {answer.status} {answer.data.decode()[:200]}")
             self._endpoints.append(self._endpoints.pop(0))
         raise EtcdError("; ".join(sorted(said)))
+
+
+def _entry(answer: Mapping[str, Any]) -> Entry | None:
+    found = answer.get("kvs")
+    if not found:
+        return None
+    value = base64.b64decode(found[0].get("value", "")).decode()
+    return Entry(value, int(found[0].get("lease", 0)), int(found[0]["mod_revision"]))
 
 
 def _b64(text: str) -> str:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import prometheus_client
 
@@ -46,52 +46,39 @@ class Status:
     at: float = 0.0
 
 
-class Report:
-    """Keeps the status and tells it on."""
+class Teller:
+    """Tells systemd that the program is not stuck, and shows its status, twice a second and at
+    news. `file` is where `said` goes as one JSON line.
+    """
 
-    def __init__(self, host: str, file: Path) -> None:
-        self.status = Status(host, since=time.time())
-        self._file = file
+    def __init__(self, file: Path, registry: prometheus_client.CollectorRegistry) -> None:
+        self._file, self._registry = file, registry
         self._beat = clock.now()
-        self._metrics = _Metrics()
         self._news, self._over = threading.Event(), threading.Event()
         self._trouble = Trouble("report")
         self._thread = threading.Thread(target=self._run, name="report", daemon=True)
-        self._refresh: Callable[[Status], None] = lambda _: None
 
-    def start(self, address: str, port: int, refresh: Callable[[Status], None]) -> None:
-        """Tell from now on; `refresh` fills in what changes by itself. Raises OSError when the
-        metrics' address is taken."""
-        self._refresh = refresh
-        prometheus_client.start_http_server(port, addr=address, registry=self._metrics.registry)
+    def open(self, address: str, port: int) -> None:
+        """Tell from now on. Raises OSError when the metrics' address is taken."""
+        prometheus_client.start_http_server(port, addr=address, registry=self._registry)
         self._thread.start()
         notify("READY=1")
 
+    def said(self) -> dict[str, Any]:
+        """The status now; the metrics say the same from then on."""
+        raise NotImplementedError
+
+    def summary(self) -> str:
+        """The status in a few words, for systemd."""
+        raise NotImplementedError
+
     def beat(self) -> None:
-        """Another decision was made: the guard is not stuck."""
+        """Another decision was made: the program is not stuck."""
         self._beat = clock.now()
 
-    def enter(self, role: Role, reason: str) -> None:
-        """Another role."""
-        self.status.role, self.status.reason = role, reason
-        self.status.since = time.time()
-        log.info("%s: %s", role, reason)
+    def news(self) -> None:
+        """Tell at once."""
         self._news.set()
-
-    def fenced(self, token: int, seconds: float) -> None:
-        """The fence is ours."""
-        self.status.token, self.status.fencing_s = token, round(seconds, 3)
-
-    def took_over(self) -> None:
-        """This host serves now."""
-        self.status.takeovers += 1
-        self._metrics.takeovers.inc()
-        self.enter("active", "the fence is ours")
-
-    def restarted(self) -> None:
-        """The server ended or hung, and is started again."""
-        self.status.restarts += 1
-        self._metrics.restarts.inc()
 
     def end(self) -> None:
         """Tell a last time."""
@@ -111,18 +98,60 @@ class Report:
                 self._trouble.is_over()
 
     def _tell(self) -> None:
+        said = self.said()
+        if clock.now() - self._beat < STUCK_SECONDS:
+            notify(f"WATCHDOG=1\nSTATUS={self.summary()}")
+        part = self._file.with_suffix(".part")
+        part.write_text(json.dumps(said) + "\n", encoding="utf-8")
+        part.chmod(0o644)
+        part.replace(self._file)
+
+
+class Report(Teller):
+    """The status of a guard, told whenever it changes and twice a second."""
+
+    def __init__(self, host: str, file: Path) -> None:
+        self.status = Status(host, since=time.time())
+        self._metrics = _Metrics()
+        self._refresh: Callable[[Status], None] = lambda _: None
+        super().__init__(file, self._metrics.registry)
+
+    def start(self, address: str, port: int, refresh: Callable[[Status], None]) -> None:
+        """Tell from now on; `refresh` fills in what changes by itself. Raises OSError when the
+        metrics' address is taken."""
+        self._refresh = refresh
+        self.open(address, port)
+
+    def enter(self, role: Role, reason: str) -> None:
+        """Another role."""
+        self.status.role, self.status.reason = role, reason
+        self.status.since = time.time()
+        log.info("%s: %s", role, reason)
+        self.news()
+
+    def fenced(self, token: int, seconds: float) -> None:
+        """The fence is ours."""
+        self.status.token, self.status.fencing_s = token, round(seconds, 3)
+
+    def took_over(self) -> None:
+        """This host serves now."""
+        self.status.takeovers += 1
+        self._metrics.takeovers.inc()
+        self.enter("active", "the fence is ours")
+
+    def restarted(self) -> None:
+        """The server ended or hung, and is started again."""
+        self.status.restarts += 1
+        self._metrics.restarts.inc()
+
+    def said(self) -> dict[str, Any]:
         self._refresh(self.status)
         self.status.at = time.time()
         self._metrics.show(self.status)
-        if clock.now() - self._beat < STUCK_SECONDS:
-            notify(f"WATCHDOG=1\nSTATUS={self.status.role}; {self.status.reason}")
-        self._write()
+        return asdict(self.status)
 
-    def _write(self) -> None:
-        part = self._file.with_suffix(".part")
-        part.write_text(json.dumps(asdict(self.status)) + "\n", encoding="utf-8")
-        part.chmod(0o644)
-        part.replace(self._file)
+    def summary(self) -> str:
+        return f"{self.status.role}; {self.status.reason}"
 
 
 class _Metrics:

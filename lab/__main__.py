@@ -18,6 +18,7 @@ from lab.world import sites, state
 from lab.world.errors import WorldError
 from lab.world.host import HostSpec
 from lab.world.model import Cut
+from lab.world.services import acme
 from lab.world.world import World
 
 _console: Final = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -47,7 +48,9 @@ def _start(options: argparse.Namespace) -> int:
         return 0
     golden = tuple(options.golden.split(",")) if options.golden else ()
     with _console.status("starting") as shown:
-        world = World.start(options.state, golden, lambda step: shown.update(step))
+        world = World.start(
+            options.state, golden, lambda step: shown.update(step), options.acme_validity
+        )
     _console.print(f"a world runs from {world.state.root}")
     return 0
 
@@ -184,6 +187,15 @@ def _add_life(add: Any) -> None:
         *("start", _start, "start a new world; an earlier one in the folder is removed"),
         ("--api-only", {"action": "store_true", "help": "simulate the APIs, boot nothing"}),
         ("--golden", {"metavar": "PKG,…", "help": "bake these packages into the image"}),
+        (
+            "--acme-validity",
+            {
+                "metavar": "SECONDS",
+                "type": int,
+                "default": acme.VALIDITY_SECONDS,
+                "help": "how long certificates of the ACME server are valid (default: 90 days)",
+            },
+        ),
     )
     add("stop", _stop, "remove everything and make sure that nothing is left")
     add(

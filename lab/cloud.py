@@ -120,7 +120,7 @@ class Cloud:
             raise self._init_failed(target, resource, inputs, error) from error
         resource = replace(resource, outputs={**resource.outputs, **more})
         self._store.replace(resource, ready=True)
-        return resource.id, dict(resource.outputs)
+        return resource.id, _marked(target.type, resource.outputs)
 
     def _add(self, target: Target, inputs: Properties) -> Resource:
         """Record a new resource, if the cloud's rules allow it."""
@@ -175,7 +175,7 @@ class Cloud:
             raise
         after = replace(after, outputs={**after.outputs, **more})
         self._store.replace(after, ready=True)
-        return dict(after.outputs)
+        return _marked(target.type, after.outputs)
 
     def delete(self, target: Target, id: str, old_outputs: Properties) -> None:
         resource = self._store.get(self._name, target.type, id)
@@ -223,7 +223,8 @@ class Cloud:
         # On import nothing is known yet: all the cloud was given comes back.
         managed = inputs or resource.inputs
         now = {key: resource.inputs[key] for key in managed if key in resource.inputs}
-        return self._shown(now, inputs), self._shown(resource.outputs, old_outputs)
+        outputs = self._shown(resource.outputs, old_outputs)
+        return self._shown(now, inputs), _marked(target.type, outputs)
 
     def _shown(self, now: Mapping[str, Any], engine: Mapping[str, Any]) -> Properties:
         """What the cloud has, with the engine's own secrets where they have not changed."""
@@ -332,13 +333,13 @@ def _conditional(news: Mapping[str, Any]) -> frozenset[str]:
     return frozenset()
 
 
-def _marked(type: str, inputs: Properties) -> Properties:
-    """The inputs with those the SDK calls secret marked as such."""
+def _marked(type: str, properties: Mapping[str, Any]) -> Properties:
+    """The properties with those the SDK calls secret marked as such."""
     found = schema.resource(type)
     hidden = found.secrets if found else ()
     return {
         key: wire.Secret(value) if key in hidden and not wire.has_secret(value) else value
-        for key, value in inputs.items()
+        for key, value in properties.items()
     }
 
 

@@ -2,7 +2,8 @@
 
 Three tables matter to a reader: the resources, the log of calls (which operation on which
 resource took how long: a test's oracle), and the armed faults (which calls are to fail).
-Secrets are not in it: their place holds a digest salted per state directory.
+Secrets that a program gave are not in it: their place holds a digest salted per state directory.
+What a cloud draws itself, such as an access key's secret, is: the cloud goes by it.
 """
 
 from __future__ import annotations

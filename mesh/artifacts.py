@@ -13,10 +13,10 @@ from mesh.catalogue import Cloud
 from mesh.topology import Role, Topology
 
 NEEDED: Final[dict[Role, tuple[str, ...]]] = {
-    "control": ("headscale",),
+    "control": ("headscale", "lego"),
     "database": ("etcd", "etcdctl", "patroni"),
     "ops": ("etcd", "etcdctl", "derpprobe"),
-    "relay": ("derper",),
+    "relay": ("derper", "lego"),
 }
 # OSS serves mainland hosts only by an endpoint that reaches no further than the region.
 _STORE_IN_EACH_REGION: Final[frozenset[Cloud]] = frozenset({"alicloud"})

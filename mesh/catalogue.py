@@ -18,6 +18,12 @@ CLOUD_OF_DNS: Final[dict[DnsProvider, Cloud]] = {
     "dnspod": "tencentcloud",
     "route53": "aws",
 }
+# What lego, the ACME client on hosts, calls each service.
+LEGO_PROVIDERS: Final[dict[DnsProvider, str]] = {
+    "alidns": "alidns",
+    "dnspod": "tencentcloud",  # lego's own "dnspod" speaks the API that DNSPod has retired
+    "route53": "route53",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +33,8 @@ class Offer:
     `zones` maps a region to its zones in full. `instance_types` maps (vCPU, GiB of memory) to
     the type used for it. `data_device` is where the first data disk appears in the guest.
     `reserved_first` and `reserved_last` count the addresses of a subnet the cloud keeps.
+    `caps_bandwidth` is whether a public address is given with a bandwidth; if not, the host keeps
+    to its own.
     """
 
     zones: dict[str, tuple[str, ...]]
@@ -34,6 +42,7 @@ class Offer:
     data_device: str
     reserved_first: int
     reserved_last: int
+    caps_bandwidth: bool = True
 
 
 def _zones(pattern: str, regions: dict[str, str]) -> dict[str, tuple[str, ...]]:
@@ -124,5 +133,6 @@ OFFERS: Final[dict[Cloud, Offer]] = {
         data_device="/dev/nvme1n1",
         reserved_first=4,
         reserved_last=1,
+        caps_bandwidth=False,
     ),
 }

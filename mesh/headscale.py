@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import yaml
 
+from mesh import derp
 from mesh.settings import MESH_V4, MESH_V6, MagicDns, Settings
 from mesh.topology import Topology
 
 PORT: Final = 8080
 CONFIG: Final = "/etc/headscale/config.yaml"
-DERP_MAP: Final = "/etc/headscale/derp.yaml"
 NOISE_KEY: Final = "/etc/headscale/noise.key"
 CERTIFICATE: Final = "/etc/mesh/tls/headscale.crt"
 KEY: Final = "/etc/mesh/tls/headscale.key"
@@ -62,36 +62,13 @@ def configuration(settings: Settings, topology: Topology, login: Login) -> str:
     return _HEADER + yaml.safe_dump(tree, sort_keys=False)
 
 
-def derp_map(settings: Settings) -> str:
-    """The DERP map: one region for each relay, and no others. Its keys are lower-case, as
-    Headscale reads them."""
-    regions = {
-        relay.region_id: {
-            "regionid": relay.region_id,
-            "regioncode": relay.code,
-            "regionname": relay.name,
-            "nodes": [
-                {
-                    "name": f"{relay.region_id}a",
-                    "regionid": relay.region_id,
-                    "hostname": f"derp-{relay.code}.{settings.dns.zone}",
-                    "stunport": 3478,
-                    "derpport": 443,
-                    "canport80": True,
-                }
-            ],
-        }
-        for relay in settings.relays
-    }
-    return _HEADER + yaml.safe_dump({"regions": regions}, sort_keys=False)
-
-
 def _derp() -> dict[str, Any]:
     return {
         "server": {"enabled": False},
         "urls": [],
-        "paths": [DERP_MAP],
-        # A changed map reaches clients without a restart.
+        "paths": [derp.MAP],
+        # A changed map reaches clients without a restart. An unchanged one, too, and they work
+        # through it each time: not more often.
         "auto_update_enabled": True,
         "update_frequency": "1m",
     }

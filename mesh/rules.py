@@ -111,13 +111,18 @@ def _networks_fit(settings: Settings) -> Iterator[Fault]:
 
 
 def _relays_are_unique(settings: Settings) -> Iterator[Fault]:
-    for field in ("code", "region_id"):
-        seen: dict[object, str] = {}
-        for i, relay in enumerate(settings.relays):
-            value = getattr(relay, field)
-            if value in seen:
-                yield f"relays[{i}].{field}", f"{value} is taken by {seen[value]}; choose another"
-            seen.setdefault(value, f"derp-{relay.code}")
+    """Relays of one code are one DERP region with one id and name, which no other region has."""
+    for (_, first), (i, second) in combinations(enumerate(settings.relays), 2):
+        if first.host == second.host:
+            taken = f"{second.code} is taken by {first.host}; choose another, or another number"
+            yield f"relays[{i}].code", taken
+            continue
+        for field in ("region_id", "name"):
+            one, other = getattr(first, field), getattr(second, field)
+            if one == other and first.code != second.code:
+                yield f"relays[{i}].{field}", f"{other} is taken by {first.host}; choose another"
+            if one != other and first.code == second.code:
+                yield f"relays[{i}].{field}", f"{other} differs from {first.host}'s {one}"
 
 
 def _server_stays_outside_the_base_domain(settings: Settings) -> Iterator[Fault]:

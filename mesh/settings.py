@@ -57,7 +57,10 @@ class Dns(_Frozen):
     """Where the public names live."""
 
     provider: DnsProvider = Field(description="Which service holds the zone.")
-    zone: Domain = Field(description="An existing zone, such as ops.example.com.")
+    zone: Domain = Field(description="The zone of the public names, such as ops.example.com.")
+    create: bool = Field(
+        False, description="Whether the stack makes the zone; else it must be there."
+    )
     server: Annotated[str, Field(pattern=f"^{_LABEL}$")] = Field(
         "hs", description="Label of Headscale's own name inside the zone."
     )
@@ -78,10 +81,24 @@ class Control(_Frozen):
     operations: Size = Field(description="Size of ops-1.")
 
 
+class Certificates(_Frozen):
+    """Certificates of the public names."""
+
+    email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] = Field(
+        description="Contact of the ACME account."
+    )
+    directory: Annotated[str, Field(pattern=r"^https://[^\s]+$")] = Field(
+        "https://acme-v02.api.letsencrypt.org/directory", description="The ACME server's directory."
+    )
+
+
 class Relay(_Frozen):
-    """One DERP relay in a region of its own."""
+    """One DERP relay in a network of its own. Relays of one DERP region share code, name and id."""
 
     code: Code = Field(description="Short lower-case region code, such as bj; names derp-bj.")
+    number: int = Field(
+        1, description="Which of the region's relays; the second is named derp-bj-2.", ge=1, le=9
+    )
     name: str = Field(description="The region's name as people read it.", min_length=1)
     region_id: int = Field(description="DERP region id.", ge=900, le=999)
     cloud: Cloud = Field(description="The cloud it runs at.")
@@ -90,6 +107,24 @@ class Relay(_Frozen):
     cidr: Network4 = Field(description="Private addresses of the relay's network, /16 to /28.")
     size: Size = Field(description="Size of the host.")
     bandwidth_mbps: int = Field(100, description="Public bandwidth in Mbit/s.", ge=1, le=1000)
+    client_mbps: int | None = Field(
+        None,
+        description="Most that one client may send, in Mbit/s; none without it.",
+        ge=1,
+        le=1000,
+    )
+    certificate: Literal["dns", "http", "pinned"] = Field(
+        "dns",
+        description=(
+            "How it gets its certificate: by DNS-01; by HTTP-01, where no DNS credential shall lie"
+            " on the host; or one that clients know by its hash, where no ACME server gets through."
+        ),
+    )
+
+    @property
+    def host(self) -> str:
+        """The name of its host, and the label of its public name."""
+        return f"derp-{self.code}" if self.number == 1 else f"derp-{self.code}-{self.number}"
 
 
 class AddressRange(_Frozen):
@@ -136,13 +171,21 @@ class Settings(_Frozen):
         description="Networks that operators' SSH comes from.", min_length=1
     )
     dns: Dns = Field(description="Public names.")
+    certificates: Certificates = Field(description="Certificates of the public names.")
     control: Control = Field(description="The control plane.")
     relays: tuple[Relay, ...] = Field(description="The DERP relays.", min_length=1)
     recovery: Literal["fast", "normal"] = Field(
         "fast",
         description=(
-            "Timing of fail-over, Patroni's ttl/loop/retry and the guards' lease: fast 20/2/5 and"
+            "Timing of fail-over, Patroni's ttl/loop/retry and the guards' lease: fast 20/1/5 and"
             " 5 s, normal 30/10/10 and 10 s."
+        ),
+    )
+    arbiter: bool = Field(
+        False,
+        description=(
+            "Whether ops-1 lets the database's standby take over at once when the primary's host"
+            " is surely gone, instead of waiting for Patroni's ttl; docs/decisions/0010."
         ),
     )
     magic_dns: MagicDns = Field(description="Names inside the mesh.")
@@ -153,6 +196,10 @@ class Settings(_Frozen):
     def server_name(self) -> str:
         """Headscale's public name, e.g. hs.ops.example.com."""
         return f"{self.dns.server}.{self.dns.zone}"
+
+    def relay(self, host: str) -> Relay:
+        """The relay on the host of that name; KeyError names it when there is none."""
+        return {relay.host: relay for relay in self.relays}[host]
 
     @property
     def clouds(self) -> frozenset[Cloud]:

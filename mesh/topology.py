@@ -138,7 +138,9 @@ def build(settings: Settings) -> Topology:
         hosts=(*_home_hosts(settings, home), *(_relay_host(settings, r) for r in settings.relays)),
         records=(
             Record(label=settings.dns.server, hosts=("hs-1", "hs-2")),
-            *(Record(label=f"derp-{r.code}", hosts=(f"derp-{r.code}",)) for r in settings.relays),
+            Record(label=f"admin.{settings.dns.server}", hosts=("hs-1", "hs-2")),
+            Record(label=f"{settings.dns.server}-monitor", hosts=("ops-1",)),
+            *(Record(label=r.host, hosts=(r.host,)) for r in settings.relays),
         ),
     )
 
@@ -166,7 +168,7 @@ def _home_network(settings: Settings) -> Network:
 def _relay_network(relay: Relay) -> Network:
     subnet = Subnet(name="relay", zone=relay.zone, cidr=relay.cidr, public=True)
     return Network(
-        name=f"derp-{relay.code}",
+        name=relay.host,
         cloud=relay.cloud,
         region=relay.region,
         cidr=relay.cidr,
@@ -208,9 +210,9 @@ def _home_hosts(settings: Settings, home: Network) -> tuple[Host, ...]:
 
 def _relay_host(settings: Settings, relay: Relay) -> Host:
     return Host(
-        name=f"derp-{relay.code}",
+        name=relay.host,
         role="relay",
-        network=f"derp-{relay.code}",
+        network=relay.host,
         subnet="relay",
         cloud=relay.cloud,
         region=relay.region,

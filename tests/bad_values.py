@@ -63,6 +63,8 @@ BAD_VALUES: Final = (
              ("mesh:addresses[13].cidr", "100.65.2.0/24", "overlaps prod")),
     BadValue("a misspelt setting", "contrl", {},
              ("mesh:contrl", "no such setting", "spelling")),
+    BadValue("an arbiter that is neither on nor off", "arbiter", "perhaps",
+             ("mesh:arbiter", "'perhaps'", "boolean")),
     BadValue("no operators' network", "admin_cidrs", [],
              ("mesh:admin_cidrs", "[]", "at least 1")),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mesh import secrets
+from mesh import derp, secrets
 from mesh.bundle import Bundle, File
 from mesh.roles import control, database, ops, relay
 from mesh.topology import Host
@@ -23,11 +23,22 @@ PASSWORDS: Final = secrets.DatabasePasswords(
     },
 )
 NOISE_KEY: Final = "privkey:" + "0123456789abcdef" * 4
-PROGRAMS: Final = ("derper", "etcd", "etcdctl", "headscale", "patroni")
+PROGRAMS: Final = ("derper", "derpprobe", "etcd", "etcdctl", "headscale", "lego", "patroni")
 ARTIFACTS: Final = {
     name: secrets.ArtifactSource(url=f"https://store.example.com/{name}", sha256="0" * 64)
     for name in PROGRAMS
 }
+
+
+MESH_KEY: Final = "fedcba9876543210" * 4
+CREDENTIAL: Final = {"ALICLOUD_ACCESS_KEY": "KEY-ID", "ALICLOUD_SECRET_KEY": "SECRET OF THE ZONE"}
+RELAYS: Final = derp.Nodes(
+    addresses={
+        f"derp-{code}": f"198.51.100.{number}"
+        for number, code in enumerate(("bj", "sh", "hk", "sg"), start=1)
+    },
+    certificates={"derp-sh": f"sha256-raw:{'ab' * 32}"},
+)
 
 
 def certificate(name: str) -> secrets.Certificate:
@@ -53,7 +64,8 @@ def _control(stack: str, host: Host, changes: Mapping[str, Any] | None) -> Bundl
         PASSWORDS.controls[host.name],
         NOISE_KEY,
         certificate(host.name),
-        certificate("the entry"),
+        CREDENTIAL,
+        RELAYS,
         ARTIFACTS,
     )
 
@@ -75,16 +87,21 @@ def _ops(stack: str, host: Host, changes: Mapping[str, Any] | None) -> Bundle:
         stacks.build(stack, changes),
         host,
         certificate(host.name),
+        MESH_KEY,
+        RELAYS,
         ARTIFACTS,
     )
 
 
 def _relay(stack: str, host: Host, changes: Mapping[str, Any] | None) -> Bundle:
+    settings = stacks.load(stack, changes)
+    how = settings.relay(host.name).certificate
     return relay.bundle(
-        stacks.load(stack, changes),
-        stacks.build(stack, changes),
+        settings,
         host,
-        certificate(host.name),
+        MESH_KEY,
+        CREDENTIAL if how == "dns" else None,
+        certificate(host.name) if how == "pinned" else None,
         ARTIFACTS,
     )
 

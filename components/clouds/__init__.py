@@ -47,6 +47,14 @@ class InstanceArgs:
     protect: bool  # refuse to delete the host if it is stateful
 
 
+@dataclass(frozen=True, kw_only=True)
+class Zone:
+    """A DNS zone: its name, known once it exists, and what the service's permissions call it."""
+
+    name: pulumi.Input[str]
+    id: pulumi.Output[str]
+
+
 class CloudApi(Protocol):
     """What each module of this package offers.
 
@@ -104,16 +112,30 @@ class CloudApi(Protocol):
         """A public address that outlives the instance; known once it leads there."""
         ...
 
+    def zone(self, name: str, zone: str, create: bool, opts: pulumi.ResourceOptions) -> Zone:
+        """A zone that exists, or a new one; its registrar must then be told its name servers."""
+        ...
+
     def record(
         self,
         name: str,
-        zone: str,
+        zone: Zone,
         label: str,
         addresses: Sequence[pulumi.Input[str]],
         ttl: int,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        """The A records of a name in an existing zone."""
+        """The A records of a name."""
+        ...
+
+    def dns_credential(
+        self, name: str, environment: str, zone: Zone, opts: pulumi.ResourceOptions
+    ) -> pulumi.Output[Mapping[str, str]]:
+        """A key that may answer ACME's DNS-01 challenges in a zone, and little else.
+
+        Secret: the environment variables of lego's provider (`catalogue.LEGO_PROVIDERS`). Known
+        once the key may be used.
+        """
         ...
 
     def bucket(
@@ -144,6 +166,14 @@ def after(value: pulumi.Output[T], *resources: pulumi.Resource) -> pulumi.Output
     """
     waiting = [resource.urn for resource in resources]
     return pulumi.Output.all(value, *waiting).apply(lambda known: cast(T, known[0]))
+
+
+def credential(
+    variables: Mapping[str, pulumi.Input[str]], *permissions: pulumi.Resource
+) -> pulumi.Output[Mapping[str, str]]:
+    """Environment variables as one secret, known once the permissions are there."""
+    whole: pulumi.Output[Mapping[str, str]] = pulumi.Output.all(**variables).apply(dict)
+    return after(pulumi.Output.secret(whole), *permissions)
 
 
 def options(opts: pulumi.ResourceOptions, more: pulumi.ResourceOptions) -> pulumi.ResourceOptions:

@@ -1,4 +1,4 @@
-"""Alibaba Cloud: VPC, ECS, EIP, Alidns, OSS."""
+"""Alibaba Cloud: VPC, ECS, EIP, Alidns, RAM, OSS."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import pulumi
 import pulumi_alicloud as alicloud
 
 from components import clouds
-from components.clouds import InstanceArgs, NetworkIds, lean
-from mesh import topology
+from components.clouds import InstanceArgs, NetworkIds, Zone, lean
+from mesh import permissions, topology
 from mesh.catalogue import OperatingSystem
 
-lean.install(alicloud, "vpc", "ecs", "dns", "oss")
+lean.install(alicloud, "vpc", "ecs", "dns", "ram", "oss")
 
 _IMAGES: Final[dict[OperatingSystem, str]] = {
     "debian-12": r"^debian_12_\d+_x64_\d+G_alibase_\d+\.vhd$",
     "ubuntu-22.04": r"^ubuntu_22_04_x64_\d+G_alibase_\d+\.vhd$",
 }
 _DISK: Final = "cloud_essd"
+_ACME: Final = "Answers ACME DNS-01 challenges"
 
 
 def provider(name: str, region: str, opts: pulumi.ResourceOptions) -> pulumi.ProviderResource:
@@ -237,9 +238,17 @@ def _eip(
     )
 
 
+def zone(name: str, zone: str, create: bool, opts: pulumi.ResourceOptions) -> Zone:
+    """An Alidns domain; permissions know it by its name."""
+    if not create:
+        return Zone(name=zone, id=pulumi.Output.from_input(zone))
+    made = alicloud.dns.AlidnsDomain(name, domain_name=zone, opts=opts)
+    return Zone(name=made.domain_name, id=made.domain_name)
+
+
 def record(
     name: str,
-    zone: str,
+    zone: Zone,
     label: str,
     addresses: Sequence[pulumi.Input[str]],
     ttl: int,
@@ -249,13 +258,39 @@ def record(
     for number, address in enumerate(addresses, start=1):
         alicloud.dns.AlidnsRecord(
             name if len(addresses) == 1 else f"{name}-{number}",
-            domain_name=zone,
+            domain_name=zone.name,
             rr=label,
             type="A",
             value=address,
             ttl=ttl,
             opts=opts,
         )
+
+
+def dns_credential(
+    name: str, environment: str, zone: Zone, opts: pulumi.ResourceOptions
+) -> pulumi.Output[Mapping[str, str]]:
+    """A RAM user for the records of one Alidns domain, with its access key."""
+    user = alicloud.ram.User(name, name=f"{environment}-{name}", comments=_ACME, opts=opts)
+    policy = alicloud.ram.Policy(
+        name,
+        policy_name=f"{environment}-{name}",
+        policy_document=zone.id.apply(permissions.alidns),
+        description=_ACME,
+        # A policy keeps five versions, and the sixth change would fail.
+        rotate_strategy="DeleteOldestNonDefaultVersionWhenLimitExceeded",
+        opts=opts,
+    )
+    granted = alicloud.ram.UserPolicyAttachment(
+        name,
+        user_name=user.name,
+        policy_name=policy.policy_name,
+        policy_type=policy.type,
+        opts=opts,
+    )
+    key = alicloud.ram.AccessKey(name, user_name=user.name, opts=opts)
+    variables = {"ALICLOUD_ACCESS_KEY": key.id, "ALICLOUD_SECRET_KEY": key.secret}
+    return clouds.credential(variables, granted)
 
 
 def bucket(

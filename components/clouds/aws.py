@@ -1,4 +1,4 @@
-"""AWS: VPC, EC2, Elastic IP, Route 53, S3."""
+"""AWS: VPC, EC2, Elastic IP, Route 53, IAM, S3."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components import clouds
-from components.clouds import InstanceArgs, NetworkIds, lean
-from mesh import topology
+from components.clouds import InstanceArgs, NetworkIds, Zone, lean
+from mesh import permissions, topology
 from mesh.catalogue import OperatingSystem
 
-lean.install(aws, "ec2", "vpc", "route53", "s3")
+lean.install(aws, "ec2", "vpc", "route53", "iam", "s3")
 
 # Publisher's account and name of the image.
 _IMAGES: Final[dict[OperatingSystem, tuple[str, str]]] = {
@@ -279,25 +279,57 @@ def _eip(name: str, environment: str, opts: pulumi.ResourceOptions) -> aws.ec2.E
     return aws.ec2.Eip(name, domain="vpc", tags=clouds.tags(environment, name), opts=opts)
 
 
+def zone(name: str, zone: str, create: bool, opts: pulumi.ResourceOptions) -> Zone:
+    """A public hosted zone of Route 53."""
+    if create:
+        made = aws.route53.Zone(name, name=zone, opts=opts)
+        return Zone(name=made.name, id=made.zone_id)
+    found = aws.route53.get_zone_output(name=zone, private_zone=False, opts=clouds.lookup(opts))
+    return Zone(name=zone, id=found.zone_id)
+
+
 def record(
     name: str,
-    zone: str,
+    zone: Zone,
     label: str,
     addresses: Sequence[pulumi.Input[str]],
     ttl: int,
     opts: pulumi.ResourceOptions,
 ) -> None:
     """One Route 53 record set of all addresses."""
-    found = aws.route53.get_zone_output(name=zone, opts=clouds.lookup(opts))
     aws.route53.Record(
         name,
-        zone_id=found.zone_id,
-        name=f"{label}.{zone}",
+        zone_id=zone.id,
+        name=pulumi.Output.concat(label, ".", zone.name),
         type="A",
         records=list(addresses),
         ttl=ttl,
         opts=opts,
     )
+
+
+def dns_credential(
+    name: str, environment: str, zone: Zone, opts: pulumi.ResourceOptions
+) -> pulumi.Output[Mapping[str, str]]:
+    """An IAM user for the challenges in one hosted zone, with its access key."""
+    user = aws.iam.User(
+        name, name=f"{environment}-{name}", tags=clouds.tags(environment, name), opts=opts
+    )
+    granted = aws.iam.UserPolicy(
+        name,
+        name=f"{environment}-{name}",
+        user=user.name,
+        policy=zone.id.apply(permissions.route53),
+        opts=opts,
+    )
+    key = aws.iam.AccessKey(name, user=user.name, opts=opts)
+    variables: dict[str, pulumi.Input[str]] = {
+        "AWS_ACCESS_KEY_ID": key.id,
+        "AWS_SECRET_ACCESS_KEY": key.secret,
+        "AWS_HOSTED_ZONE_ID": zone.id,
+        "AWS_REGION": "us-east-1",  # where Route 53's one API for all regions is
+    }
+    return clouds.credential(variables, granted)
 
 
 def bucket(

@@ -1,4 +1,4 @@
-"""Tencent Cloud: VPC, CVM, EIP, DNSPod, COS."""
+"""Tencent Cloud: VPC, CVM, EIP, DNSPod, CAM, COS."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pulumi
 import tencentcloud_iac_pulumi as tencentcloud
 
 from components import clouds
-from components.clouds import InstanceArgs, NetworkIds, lean
-from mesh import topology
+from components.clouds import InstanceArgs, NetworkIds, Zone, lean
+from mesh import permissions, topology
 from mesh.catalogue import OperatingSystem
 
 lean.install(
@@ -30,6 +30,7 @@ lean.install(
     "eip",
     "dnspod",
     "user",
+    "cam",
     "cos",
 )
 
@@ -38,6 +39,7 @@ _IMAGES: Final[dict[OperatingSystem, str]] = {
     "ubuntu-22.04": r"^Ubuntu Server 22\.04 LTS 64bit$",
 }
 _DISK: Final = "CLOUD_BSSD"
+_ACME: Final = "Answers ACME DNS-01 challenges"
 
 
 def provider(name: str, region: str, opts: pulumi.ResourceOptions) -> pulumi.ProviderResource:
@@ -270,9 +272,17 @@ def _eip(
     )
 
 
+def zone(name: str, zone: str, create: bool, opts: pulumi.ResourceOptions) -> Zone:
+    """A DNSPod domain; permissions know it by its number."""
+    if create:
+        made = tencentcloud.dnspod.DomainInstance(name, domain=zone, opts=opts)
+        return Zone(name=made.domain, id=made.domain_id.apply(str))
+    return Zone(name=zone, id=_domain_id(zone, opts))
+
+
 def record(
     name: str,
-    zone: str,
+    zone: Zone,
     label: str,
     addresses: Sequence[pulumi.Input[str]],
     ttl: int,
@@ -282,7 +292,7 @@ def record(
     for number, address in enumerate(addresses, start=1):
         tencentcloud.dnspod.Record(
             name if len(addresses) == 1 else f"{name}-{number}",
-            domain=zone,
+            domain=zone.name,
             sub_domain=label,
             record_type="A",
             record_line="默认",  # DNSPod's word for: whoever asks
@@ -290,6 +300,54 @@ def record(
             ttl=ttl,
             opts=opts,
         )
+
+
+def dns_credential(
+    name: str, environment: str, zone: Zone, opts: pulumi.ResourceOptions
+) -> pulumi.Output[Mapping[str, str]]:
+    """A CAM user for the records of one DNSPod domain, with its access key."""
+    user = tencentcloud.cam.User(
+        name,
+        name=f"{environment}-{name}",
+        remark=_ACME,
+        console_login=False,
+        use_api=False,  # no second key beside the one below
+        opts=opts,
+    )
+    account = tencentcloud.user.get_info_output(opts=clouds.lookup(opts))
+    policy = tencentcloud.cam.Policy(
+        name,
+        name=f"{environment}-{name}",
+        document=pulumi.Output.all(account.owner_uin, zone.id).apply(
+            lambda known: permissions.dnspod(*known)
+        ),
+        description=_ACME,
+        opts=opts,
+    )
+    granted = tencentcloud.cam.UserPolicyAttachment(
+        name, user_name=user.name, policy_id=policy.id, opts=opts
+    )
+    key = tencentcloud.cam.AccessKey(name, target_uin=user.uin, opts=opts)
+    variables = {
+        "TENCENTCLOUD_SECRET_ID": key.access_key,
+        "TENCENTCLOUD_SECRET_KEY": key.secret_access_key,
+    }
+    return clouds.credential(variables, granted)
+
+
+def _domain_id(zone: str, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+    """The number of an existing domain, by which DNSPod's permissions name it."""
+    found = tencentcloud.dnspod.get_domain_list_output(
+        type="ALL", keyword=zone, opts=clouds.lookup(opts)
+    )
+
+    def exact(domains: Sequence[Any]) -> str:  # the search also finds longer names
+        for domain in domains:
+            if zone in (domain.name, domain.punycode):
+                return str(domain.domain_id)
+        raise ValueError(f"DNSPod has no domain {zone} in this account; add it there first")
+
+    return found.domain_lists.apply(exact)
 
 
 def bucket(

@@ -1,16 +1,27 @@
-"""Alibaba Cloud: what ECS, VPC, Alidns and OSS demand beyond the schema."""
+"""Alibaba Cloud: what ECS, VPC, Alidns, RAM and OSS demand beyond the schema."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from lab.clouds import alicloud_hosts, alicloud_network, alicloud_services, images
+from lab.clouds import (
+    alicloud_hosts,
+    alicloud_identity,
+    alicloud_network,
+    alicloud_services,
+    images,
+)
 from lab.clouds import alicloud_names as names
 from lab.rules import CloudRules
 
 RULES: Final = CloudRules(
     zones=names.ZONES,
-    types={**alicloud_network.TYPES, **alicloud_hosts.TYPES, **alicloud_services.TYPES},
+    types={
+        **alicloud_network.TYPES,
+        **alicloud_hosts.TYPES,
+        **alicloud_services.TYPES,
+        **alicloud_identity.TYPES,
+    },
     functions={
         "alicloud:ecs/getImages:getImages": images.alicloud_images,
         "alicloud:index/getZones:getZones": names.get_zones,

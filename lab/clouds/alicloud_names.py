@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -55,8 +56,17 @@ KEY_PAIR: Final = "alicloud:ecs/ecsKeyPair:EcsKeyPair"
 INSTANCE: Final = "alicloud:ecs/instance:Instance"
 DISK: Final = "alicloud:ecs/ecsDisk:EcsDisk"
 RECORD: Final = "alicloud:dns/alidnsRecord:AlidnsRecord"
+USER: Final = "alicloud:ram/user:User"
+POLICY: Final = "alicloud:ram/policy:Policy"
+POLICY_ATTACHMENT: Final = "alicloud:ram/userPolicyAttachment:UserPolicyAttachment"
+ACCESS_KEY: Final = "alicloud:ram/accessKey:AccessKey"
 BUCKET: Final = "alicloud:oss/bucket:Bucket"
 BLOCK: Final = "alicloud:oss/bucketPublicAccessBlock:BucketPublicAccessBlock"
+
+
+def domain_id(name: str) -> str:
+    """The id of a domain at Alidns. The lab's account has every domain that is asked for."""
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def get_zones(store: Store, region: str, args: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,11 +1,11 @@
-"""Amazon Web Services: what EC2, Route 53 and S3 demand beyond the schema."""
+"""Amazon Web Services: what EC2, Route 53, IAM and S3 demand beyond the schema."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from lab.clouds import aws_hosts, aws_network, aws_services, images
+from lab.clouds import aws_hosts, aws_identity, aws_network, aws_services, images
 from lab.clouds import aws_names as names
 from lab.outputs import ACCOUNT
 from lab.rules import CloudRules
@@ -26,7 +26,12 @@ def _caller(store: Store, region: str, args: Mapping[str, Any]) -> Mapping[str, 
 
 RULES: Final = CloudRules(
     zones=names.ZONES,
-    types={**aws_network.TYPES, **aws_hosts.TYPES, **aws_services.TYPES},
+    types={
+        **aws_network.TYPES,
+        **aws_hosts.TYPES,
+        **aws_services.TYPES,
+        **aws_identity.TYPES,
+    },
     functions={
         "aws:ec2/getAmi:getAmi": images.aws_ami,
         "aws:route53/getZone:getZone": aws_services.get_zone,

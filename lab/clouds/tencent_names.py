@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -47,8 +48,13 @@ KEY_PAIR: Final = "tencentcloud:Key/pair:Pair"
 INSTANCE: Final = "tencentcloud:Instance/instance:Instance"
 DISK: Final = "tencentcloud:Cbs/storage:Storage"
 RECORD: Final = "tencentcloud:Dnspod/record:Record"
+USER: Final = "tencentcloud:Cam/user:User"
+POLICY: Final = "tencentcloud:Cam/policy:Policy"
+POLICY_ATTACHMENT: Final = "tencentcloud:Cam/userPolicyAttachment:UserPolicyAttachment"
+ACCESS_KEY: Final = "tencentcloud:Cam/accessKey:AccessKey"
 BUCKET: Final = "tencentcloud:Cos/bucket:Bucket"
 ROUTE_TABLES: Final = (ROUTE_TABLE, f"{VPC}#defaultRouteTableId")
+ACCOUNT: Final = "100000000001"  # its "uin"
 
 
 def get_zones(store: Store, region: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -62,6 +68,23 @@ def get_zones(store: Store, region: str, args: Mapping[str, Any]) -> Mapping[str
 
 def get_info(store: Store, region: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
     """user.getInfo: the lab's one account. Its appId ends every bucket's name."""
-    account = "100000000001"
-    identity = {"id": account, "uin": account, "ownerUin": account}
+    identity = {"id": ACCOUNT, "uin": ACCOUNT, "ownerUin": ACCOUNT}
     return {**identity, "appId": "1250000000", "name": "lab"}
+
+
+def domain_id(name: str) -> int:
+    """The number of a domain at DNSPod. The lab's account has every domain that is asked for."""
+    return 10**7 + int(hashlib.sha256(name.encode()).hexdigest()[:7], 16)
+
+
+def get_domains(store: Store, region: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
+    """dnspod.getDomainList: the domain that is searched for, or else those that have records."""
+    keyword = args.get("keyword")
+    held = {str(found.inputs["domain"]) for found in store.all("tencentcloud", RECORD)}
+    domains = [keyword] if keyword else sorted(held)
+    return {"id": "domains", "domainLists": [_domain(name) for name in domains]}
+
+
+def _domain(name: str) -> Mapping[str, Any]:
+    words = {"status": "ENABLE", "dnsStatus": "", "grade": "DP_FREE", "owner": "lab", "remark": ""}
+    return {**words, "domainId": domain_id(name), "name": name, "punycode": name, "ttl": 600}

@@ -1,4 +1,4 @@
-"""Alibaba Cloud in the world's words: VPC, ECS, Alidns, OSS.
+"""Alibaba Cloud in the world's words: VPC, ECS, Alidns, RAM, OSS.
 
 A subnet's hosts leave by their own EIP or else by the NAT gateway's SNAT entry. A basic security
 group lets its members talk to each other and lets everything out, unless a rule says otherwise;
@@ -23,9 +23,20 @@ from lab.effects.view import (
     records,
     visible,
 )
+from lab.outputs import ACCOUNT
 from lab.resource import Resource
 from lab.world.host import Disk, HostSpec
-from lab.world.model import Attachment, Bucket, Group, Network, Part, Rule, StoredObject, Subnet
+from lab.world.model import (
+    AccessKey,
+    Attachment,
+    Bucket,
+    Group,
+    Network,
+    Part,
+    Rule,
+    StoredObject,
+    Subnet,
+)
 
 BUCKET_ACL: Final = "alicloud:oss/bucketAcl:BucketAcl"
 OBJECT: Final = "alicloud:oss/bucketObject:BucketObject"
@@ -49,6 +60,9 @@ TYPES: Final = Types(
             names.RULE,
             names.INSTANCE,
             names.RECORD,
+            names.POLICY,
+            names.POLICY_ATTACHMENT,
+            names.ACCESS_KEY,
             names.BUCKET,
             BUCKET_ACL,
             names.BLOCK,
@@ -76,6 +90,11 @@ def part(view: View) -> Part:
             )
         ),
         buckets=tuple(_bucket(view, bucket) for bucket in view.all(names.BUCKET)),
+        zone_ids={
+            str(found.outputs["domainName"]): names.domain_id(found.outputs["domainName"])
+            for found in view.all(names.RECORD)
+        },
+        access_keys=tuple(_access_key(view, key) for key in view.all(names.ACCESS_KEY)),
     )
 
 
@@ -188,6 +207,23 @@ def _rule(rule: Resource) -> Rule:
         peer=peer(rule.name, source, given.get("cidrIp"), given.get("ipv6CidrIp")),
         allow=given.get("policy", "accept") == "accept",
         priority=int(given.get("priority") or 1),
+    )
+
+
+# Keys
+
+
+def _access_key(view: View, key: Resource) -> AccessKey:
+    user = str(key.outputs["userName"])
+    granted = view.of(names.POLICY_ATTACHMENT, "userName", user)
+    policies = [view.get(names.POLICY, found.outputs["policyName"]) for found in granted]
+    return AccessKey(
+        id=key.id,
+        secret=str(key.outputs["secret"]),
+        user=user,
+        account=ACCOUNT,
+        policies=tuple(visible(found, "policyDocument") for found in policies if found),
+        active=key.outputs["status"] == "Active",
     )
 
 

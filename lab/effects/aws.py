@@ -1,4 +1,4 @@
-"""AWS in the world's words: VPC, EC2, Route 53, S3.
+"""AWS in the world's words: VPC, EC2, Route 53, IAM, S3.
 
 A subnet is what its route table makes it: with a default route to the internet gateway, public
 addresses work; with one to a NAT gateway, its hosts share that gateway's address; without one
@@ -26,9 +26,11 @@ from lab.effects.view import (
     records,
     visible,
 )
+from lab.outputs import ACCOUNT
 from lab.resource import Resource
 from lab.world.host import Disk, HostSpec
 from lab.world.model import (
+    AccessKey,
     Attachment,
     Bucket,
     Direction,
@@ -73,6 +75,8 @@ TYPES: Final = Types(
             EGRESS,
             names.INSTANCE,
             names.HOSTED_ZONE,
+            names.USER_POLICY,
+            names.ACCESS_KEY,
             RECORD,
             names.BUCKET,
             names.BLOCK,
@@ -91,6 +95,10 @@ def part(view: View) -> Part:
         zones=tuple(str(zone.outputs["name"]).rstrip(".") for zone in view.all(names.HOSTED_ZONE)),
         records=tuple(record for found in view.all(RECORD) for record in _records(view, found)),
         buckets=tuple(_bucket(view, bucket) for bucket in view.all(names.BUCKET)),
+        zone_ids={
+            str(zone.outputs["name"]).rstrip("."): zone.id for zone in view.all(names.HOSTED_ZONE)
+        },
+        access_keys=tuple(_access_key(view, key) for key in view.all(names.ACCESS_KEY)),
     )
 
 
@@ -260,6 +268,22 @@ def _rule(direction: Direction, protocol: str, given: Mapping[str, Any], whom: s
 
 
 _PROTOCOLS: Final = {"-1": "all", "6": "tcp", "17": "udp", "1": "icmp"}
+
+
+# Keys
+
+
+def _access_key(view: View, key: Resource) -> AccessKey:
+    user = str(key.outputs["user"])
+    policies = view.of(names.USER_POLICY, "user", user)
+    return AccessKey(
+        id=key.id,
+        secret=str(key.outputs["secret"]),
+        user=user,
+        account=ACCOUNT,
+        policies=tuple(visible(found, "policy") for found in policies),
+        active=key.outputs["status"] == "Active",
+    )
 
 
 # Names and buckets

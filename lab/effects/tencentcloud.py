@@ -1,4 +1,4 @@
-"""Tencent Cloud in the world's words: VPC, CVM, DNSPod, COS.
+"""Tencent Cloud in the world's words: VPC, CVM, DNSPod, CAM, COS.
 
 A subnet's hosts leave by their own EIP or else by the NAT gateway in their route table. Security
 groups are consulted one after another and each rule in its order; nothing passes by default,
@@ -26,6 +26,7 @@ from lab.effects.view import (
 from lab.resource import Resource
 from lab.world.host import Disk, HostSpec
 from lab.world.model import (
+    AccessKey,
     Attachment,
     Bucket,
     Direction,
@@ -62,6 +63,10 @@ TYPES: Final = Types(
             names.RULE_SET,
             names.INSTANCE,
             names.RECORD,
+            names.USER,
+            names.POLICY,
+            names.POLICY_ATTACHMENT,
+            names.ACCESS_KEY,
             names.BUCKET,
             OBJECT,
         }
@@ -86,6 +91,11 @@ def part(view: View) -> Part:
             )
         ),
         buckets=tuple(_bucket(view, bucket) for bucket in view.all(names.BUCKET)),
+        zone_ids={
+            str(found.outputs["domain"]): str(names.domain_id(found.outputs["domain"]))
+            for found in view.all(names.RECORD)
+        },
+        access_keys=tuple(_access_keys(view)),
     )
 
 
@@ -211,6 +221,24 @@ def _ports(text: str) -> Iterator[tuple[int, int] | None]:
     for range_ in text.split(","):
         first, _, last = range_.partition("-")
         yield int(first), int(last or first)
+
+
+# Keys
+
+
+def _access_keys(view: View) -> Iterator[AccessKey]:
+    for key in view.all(names.ACCESS_KEY):
+        for user in view.of(names.USER, "uin", key.outputs["targetUin"]):
+            granted = view.of(names.POLICY_ATTACHMENT, "userName", user.id)
+            policies = [view.get(names.POLICY, found.outputs["policyId"]) for found in granted]
+            yield AccessKey(
+                id=str(key.outputs["accessKey"]),
+                secret=str(key.outputs["secretAccessKey"]),
+                user=user.id,
+                account=names.ACCOUNT,
+                policies=tuple(visible(found, "document") for found in policies if found),
+                active=key.outputs["status"] == "Active",
+            )
 
 
 # Buckets

@@ -15,6 +15,7 @@ MIRROR: Final = "198.18.255.80"
 OBJECTS: Final = "198.18.255.90"
 OBJECTS_INTERNAL: Final = "198.18.255.91"  # what a cloud's hosts reach without a way out
 ACME: Final = "198.18.255.14"
+DNS_API: Final = "198.18.255.54"
 ALWAYS_REACHABLE: Final = (NAMESERVER, OBJECTS_INTERNAL)
 
 UPLINKS: Final = ipaddress.ip_network("198.19.0.0/17")  # one address for each router
@@ -25,6 +26,8 @@ OPERATOR: Final = "203.0.113.10"
 FIRST_SITE: Final = 20  # host part of the first address given to a plain host or its network
 
 UPLINK: Final = "internet"  # a router's interface towards the internet
+FAR: Final = "far"  # the internet's device for packets that arrive late
+FAR_TABLE: Final = 77
 
 
 def _short(name: str) -> str:

@@ -16,7 +16,7 @@ from lab.world.errors import WorldError
 SETTING: Final = Path("/proc/sys/fs/inotify/max_user_instances")
 BEFORE: Final = Path("/run/mesh-lab.inotify")  # what it was; memory, as the setting itself
 NEEDED: Final = 4096
-_ANY_LAB: Final = "lab-"
+_ANY_LAB: Final = "lab"
 
 
 def raise_limit() -> None:

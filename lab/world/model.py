@@ -134,6 +134,22 @@ class Bucket:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AccessKey:
+    """A key of a cloud's API, and what its user may do.
+
+    `policies` are JSON documents in the cloud's own language; `account` is the number by which
+    they name the account.
+    """
+
+    id: str
+    secret: str
+    user: str
+    account: str
+    policies: tuple[str, ...] = ()
+    active: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cut:
     """Traffic between two hosts that is dropped, both ways.
 
@@ -156,6 +172,8 @@ class Part:
     records: tuple[Record, ...] = ()
     buckets: tuple[Bucket, ...] = ()
     cuts: tuple[Cut, ...] = ()
+    zone_ids: Mapping[str, str] = field(default_factory=dict)  # as its DNS API numbers the zones
+    access_keys: tuple[AccessKey, ...] = ()
 
 
 @dataclass(frozen=True)

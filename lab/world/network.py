@@ -43,6 +43,7 @@ def found(state: State) -> None:
         addresses.OBJECTS,
         addresses.OBJECTS_INTERNAL,
         addresses.ACME,
+        addresses.DNS_API,
     )
     ip(internet, *(f"addr add {address}/32 dev lo" for address in own))
     _uplink(state, operator, "operator", addresses.OPERATOR)

@@ -147,7 +147,7 @@ def _protocol(rule: Rule) -> str:
 def _cut(network: Network, cut: Cut, model: Model) -> Iterator[str]:
     for near, far in (cut.hosts, cut.hosts[::-1]):
         place = network.attachment(near)
-        others = _seen_as(far, model)
+        others = seen_as(far, model)
         if place is None or not (others or far == EVERYONE):
             continue
         for here, there in (("saddr", "daddr"), ("daddr", "saddr")):
@@ -170,7 +170,7 @@ def _cut_protocol(cut: Cut) -> list[str]:
     return [f"meta l4proto {cut.protocol} "]
 
 
-def _seen_as(host: str, model: Model) -> list[str]:
+def seen_as(host: str, model: Model) -> list[str]:
     """Every address under which other hosts see this one."""
     found = model.place(host)
     if found is None:

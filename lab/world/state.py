@@ -4,6 +4,8 @@
 <state>/model.json     what was declared: networks, firewalls, names, buckets
 <state>/names.json     what the name server answers, read afresh after each change
 <state>/buckets.json   what the object store serves
+<state>/dns-api.json   zones and access keys that the DNS APIs know (mode 600: it has secrets)
+<state>/dns-live.json  records made through the DNS APIs, which the name server answers too
 <state>/hosts/<name>/  one host: its description, disks, root, console log
 <state>/services/      process records and logs of the world's servers
 <state>/objects/       contents of bucket objects, by SHA-256
@@ -59,8 +61,20 @@ class State:
         return self.root / "names.json"
 
     @property
+    def distances(self) -> Path:
+        return self.root / "distances.json"
+
+    @property
     def buckets(self) -> Path:
         return self.root / "buckets.json"
+
+    @property
+    def dns_api(self) -> Path:
+        return self.root / "dns-api.json"
+
+    @property
+    def dns_live(self) -> Path:
+        return self.root / "dns-live.json"
 
     @property
     def hosts(self) -> Path:

@@ -12,6 +12,8 @@ from lab.world.command import NAMESPACES, Done, inside, run
 from lab.world.state import State, write_text
 
 _TRUSTED: Final = Path("/etc/ssl/certs/ca-certificates.crt")
+# Where OpenSSL and Go, curl, and the SDKs of AWS look.
+_TRUST: Final = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
 # In a mount namespace of the command's own, so that this machine's files stay as they are.
 _BIND: Final = 'for f in resolv.conf nsswitch.conf; do mount --bind "$1/$f" "/etc/$f"; done; shift'
 
@@ -53,7 +55,9 @@ class Operator:
     def line(self, line: Sequence[str]) -> list[str]:
         """The command line of this machine that runs `line` on the workstation."""
         bundle = self.folder / "ca-certificates.crt"
-        trust = [f"{name}={bundle}" for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE")]
+        trust = [
+            f"{name}={bundle}" for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
+        ]
         script = f'set -e; {_BIND}; exec "$@"'
         shell = ["unshare", "--mount", "sh", "-c", script, "sh", str(self.folder)]
         return inside(self.state.namespace("operator"), [*shell, "env", *trust, *line])

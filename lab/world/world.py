@@ -11,18 +11,29 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from lab import image
-from lab.world import addresses, cleanup, limits, mounts, network, publish, services, sites
+from lab.world import (
+    addresses,
+    cleanup,
+    distance,
+    limits,
+    mounts,
+    network,
+    publish,
+    services,
+    sites,
+)
 from lab.world import host as machines
 from lab.world.authority import authority
 from lab.world.errors import WorldError
 from lab.world.host import Host, HostSpec
 from lab.world.model import EVERYONE, Cut, Model, Part, from_json, to_json
+from lab.world.services import acme
 from lab.world.state import DEFAULT, State, read_json, write_json
 from lab.world.workstation import Operator
 
@@ -55,10 +66,15 @@ class World:
 
     @classmethod
     def start(
-        cls, folder: Path = DEFAULT, golden: tuple[str, ...] = (), report: Report = lambda _: None
+        cls,
+        folder: Path = DEFAULT,
+        golden: tuple[str, ...] = (),
+        report: Report = lambda _: None,
+        acme_validity: int = acme.VALIDITY_SECONDS,
     ) -> World:
         """A new, empty world. An earlier one in the folder is removed first with all the folder
         holds; the image is built when it is not in the cache, `golden` packages baked in.
+        `acme_validity` is how many seconds a certificate of the ACME server is valid.
         """
         _demand_tools()
         world = cls(State(folder.resolve()))
@@ -71,13 +87,13 @@ class World:
         tree = image.ensure(golden, report)
         try:
             with world.state.lock():
-                world._found(tree, report)
+                world._found(tree, report, acme_validity)
         except BaseException:
             cleanup.remove(world.state)  # but not its folder: the logs tell why
             raise
         return world
 
-    def _found(self, tree: Path, report: Report) -> None:
+    def _found(self, tree: Path, report: Report, acme_validity: int) -> None:
         report("building the network")
         ca = authority().certificate
         facts = {
@@ -86,6 +102,7 @@ class World:
             "ca": str(ca),
             "image": str(tree),
             "prefix": self.state.prefix,
+            "acme_validity": acme_validity,
         }
         write_json(self.state.world, facts)  # first: what it promises is cleaned up by it
         network.found(self.state)
@@ -216,6 +233,13 @@ class World:
     def heal_all(self) -> None:
         """Undo every cut."""
         self.change(_CUTS, lambda _: Part())
+
+    def place_apart(self, pairs: Mapping[tuple[str, str], float]) -> None:
+        """Packets between two hosts take so many milliseconds each way, from now on; hosts that
+        are in no pair are next to each other again. For few packets, not for throughput.
+        """
+        with self.state.lock():
+            distance.apply(self.state, self.model(), pairs)
 
     def _ends(self, *names: str) -> tuple[str, str]:
         one, other = (name if name == EVERYONE else self.host(name).name for name in names)

@@ -22,7 +22,7 @@ import dns.rrset
 
 from lab.world.model import Record
 
-_SERVER: Final = "ns.lab."
+SERVER: Final = "ns.lab"  # clients that ask the authority itself look it up
 _NEGATIVE_SECONDS: Final = 1  # how long resolvers may remember that a name is missing
 _ALIASES: Final = 8  # longest chain of CNAMEs that is followed
 
@@ -130,13 +130,13 @@ def _named(rrset: dns.rrset.RRset, name: dns.name.Name) -> dns.rrset.RRset:
 
 
 def _apex(zone: dns.name.Name) -> dict[dns.rdatatype.RdataType, dns.rrset.RRset]:
-    servers = dns.rrset.from_text(zone, 86400, "IN", "NS", _SERVER)
+    servers = dns.rrset.from_text(zone, 86400, "IN", "NS", f"{SERVER}.")
     return {dns.rdatatype.SOA: _soa(zone), dns.rdatatype.NS: servers}
 
 
 def _soa(zone: dns.name.Name) -> dns.rrset.RRset:
     timers = f"1 3600 600 86400 {_NEGATIVE_SECONDS}"
-    value = f"{_SERVER} hostmaster.lab. {timers}"
+    value = f"{SERVER}. hostmaster.lab. {timers}"
     return dns.rrset.from_text(zone, _NEGATIVE_SECONDS, "IN", "SOA", value)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from mesh import headscale, secrets, templates
+from mesh import derp, headscale, secrets, templates
 from mesh.bundle import Bundle, Check, Directory, File, Unit, User
-from mesh.roles import guard, parts
+from mesh.roles import certificate, guard, parts, relay_watch
 from mesh.settings import Settings, Size
 from mesh.topology import Host, Topology
 
-_ENTRY_PEM: Final = f"{parts.TLS}/entry.pem"
+_PUBLIC: Final = "/etc/mesh/public"
+_ENTRY_PEM: Final = f"{_PUBLIC}/entry.pem"
+_ENTRY_UNIT: Final = "haproxy-entry.service"
 _REGISTRY: Final = "/usr/local/sbin/mesh-registry"
 _STEWARD: Final = "/usr/local/sbin/mesh-entry"
 _STEWARD_CONFIG: Final = "/etc/mesh/entry.json"
@@ -24,28 +26,31 @@ def bundle(
     host: Host,
     passwords: secrets.ControlPasswords,
     noise_key: str,
-    certificate: secrets.Certificate,
-    entry_certificate: secrets.Certificate,
+    own: secrets.Certificate,
+    credential: certificate.Credential,
+    relays: derp.Nodes,
     artifacts: parts.Sources,
 ) -> Bundle:
     """Everything that hs-1 or hs-2 runs.
 
-    `certificate` is the host's own, `entry_certificate` that of the public name. `noise_key` is
-    "privkey:" and 64 hexadecimal digits, the same on both hosts. The database must be up.
+    `own` is the host's own certificate; `credential` lets it get that of the public name.
+    `noise_key` is "privkey:" and 64 hexadecimal digits, the same on both hosts. The database must
+    be up.
     """
     return parts.join(
-        parts.tls_directory(certificate.ca),
-        parts.trust(entry_certificate.ca),
+        parts.tls_directory(own.ca),
         Bundle(files=(parts.hosts_file(topology, f"127.0.0.1 {parts.POSTGRES_NAME}"),)),
         _proxy("postgres", databases=topology.having("database")),
-        _headscale(settings, topology, host, passwords, noise_key, certificate, artifacts),
-        _entry(settings, topology, entry_certificate),
+        relay_watch.control_part(settings, topology, relays),
+        _headscale(settings, topology, host, passwords, noise_key, own, artifacts),
+        _public_certificate(settings, credential, artifacts),
+        _entry(settings, topology),
         _steward(settings, topology, host),
         Bundle(checks=_checks(settings, host)),
     )
 
 
-def _proxy(name: str, /, *reload_on: str, **values: object) -> Bundle:
+def _proxy(name: str, /, **values: object) -> Bundle:
     """One of the two HAProxy instances; a changed configuration cuts no connection."""
     config, unit = f"/etc/haproxy/{name}.cfg", f"haproxy-{name}.service"
     return Bundle(
@@ -57,7 +62,7 @@ def _proxy(name: str, /, *reload_on: str, **values: object) -> Bundle:
             Unit(
                 name=unit,
                 restart_on=(parts.unit_path(unit),),
-                reload_on=(config, parts.CA, *reload_on),
+                reload_on=(config, parts.CA),
             ),
         ),
     )
@@ -69,22 +74,34 @@ def connections(size: Size) -> int:
     return min(2000 * size.memory_gib, 30000)
 
 
-def _entry(settings: Settings, topology: Topology, certificate: secrets.Certificate) -> Bundle:
-    pem = File(
-        path=_ENTRY_PEM,
-        content=certificate.certificate.rstrip("\n") + "\n" + certificate.key,
-        mode="0640",
-        group="haproxy",
+def _public_certificate(
+    settings: Settings, credential: certificate.Credential, artifacts: parts.Sources
+) -> Bundle:
+    """Of the server's name and all names below it, so always by DNS-01."""
+    file = certificate.Installed(path=_ENTRY_PEM, holds=("certificate", "key"))
+    names = [settings.server_name, f"*.{settings.server_name}"]
+    folder = Directory(path=_PUBLIC, mode="2750", group="haproxy")
+    return parts.join(
+        Bundle(directories=(folder,)),
+        certificate.bundle(
+            settings,
+            names,
+            [file],
+            ("try-reload-or-restart", _ENTRY_UNIT),
+            credential,
+            artifacts,
+        ),
     )
-    proxy = _proxy(
+
+
+def _entry(settings: Settings, topology: Topology) -> Bundle:
+    return _proxy(
         "entry",
-        _ENTRY_PEM,
         server_name=settings.server_name,
         connections=connections(settings.control.headscale),
         inside=settings.control.cidr,
         controls=topology.having("control"),
     )
-    return parts.join(Bundle(files=(pem,)), proxy)
 
 
 def _steward(settings: Settings, topology: Topology, host: Host) -> Bundle:
@@ -136,8 +153,6 @@ def _headscale(
         artifacts=(program,),
         files=(
             *files,
-            # Read again every minute: a changed map needs no restart.
-            File(path=headscale.DERP_MAP, content=headscale.derp_map(settings)),
             File(path=_REGISTRY, content=templates.text("control", _REGISTRY), mode="0755"),
         ),
     )
@@ -151,7 +166,7 @@ def _checks(settings: Settings, host: Host) -> tuple[Check, ...]:
         what=f"the entry proxy of {host.name} redirects to HTTPS",
         command=(*curl, "--output", "/dev/null", "http://127.0.0.1/"),
         within_seconds=30,
-        unit="haproxy-entry.service",
+        unit=_ENTRY_UNIT,
     )
     serves = Check(
         what=f"Headscale answers through the entry of {host.name}, with its database",

@@ -18,6 +18,7 @@ CONFIG: Final = "/etc/mesh/guard.json"
 PASSWORD: Final = "/etc/mesh/guard.password"
 STATUS: Final = "/run/mesh-guard/status.json"
 METRICS_PORT: Final = 9105
+LIBRARY: Final = Directory(path="/usr/local/lib/mesh")
 _PROGRAM: Final = "/usr/local/lib/mesh/guard"
 _SOURCE: Final = Path(__file__).resolve().parents[2] / "guard"
 
@@ -46,8 +47,9 @@ def bundle(
 ) -> Bundle:
     """The unit that runs Headscale on one host at a time; `reload_on` are paths of what
     Headscale itself needs."""
+    own = program()
     files = (
-        *_program(),
+        *own.files,
         File(path=CONFIG, content=_configuration(settings, topology, host)),
         File(
             path=PASSWORD,
@@ -59,10 +61,7 @@ def bundle(
         parts.unit_file("control", UNIT),
     )
     return Bundle(
-        directories=(
-            Directory(path="/usr/local/lib/mesh"),
-            Directory(path=_PROGRAM),
-        ),
+        directories=(LIBRARY, *own.directories),
         files=files,
         units=(
             Unit(
@@ -74,10 +73,15 @@ def bundle(
     )
 
 
-def _program() -> tuple[File, ...]:
-    return tuple(
-        File(path=f"{_PROGRAM}/{path.name}", content=path.read_text(encoding="utf-8"))
-        for path in sorted(_SOURCE.glob("*.py"))
+def program(folder: str = "") -> Bundle:
+    """The package `guard` where its units look for it, or one inside it: a folder of it."""
+    path, source = (f"{_PROGRAM}/{folder}", _SOURCE / folder) if folder else (_PROGRAM, _SOURCE)
+    return Bundle(
+        directories=(Directory(path=path),),
+        files=tuple(
+            File(path=f"{path}/{file.name}", content=file.read_text(encoding="utf-8"))
+            for file in sorted(source.glob("*.py"))
+        ),
     )
 
 

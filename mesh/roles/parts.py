@@ -10,8 +10,6 @@ from mesh.topology import Topology
 
 TLS: Final = "/etc/mesh/tls"
 CA: Final = f"{TLS}/ca.crt"
-# Where update-ca-certificates looks for authorities that the operator adds.
-TRUSTED_CA: Final = "/usr/local/share/ca-certificates/mesh-internal.crt"
 # The name by which a control host reaches the primary through its own proxy.
 POSTGRES_NAME: Final = "postgres.mesh.internal"
 
@@ -59,17 +57,6 @@ def key_pair(name: str, owner: str, certificate: secrets.Certificate) -> tuple[b
             owner=owner,
             group=owner,
         ),
-    )
-
-
-def trust(ca: str) -> bundle.Bundle:
-    """Every program of the host trusts the authority `ca`, beside the public ones."""
-    return bundle.Bundle(
-        files=(
-            bundle.File(path=TRUSTED_CA, content=ca),
-            unit_file("common", "mesh-trust.service"),
-        ),
-        units=(bundle.Unit(name="mesh-trust.service", restart_on=(TRUSTED_CA,)),),
     )
 
 

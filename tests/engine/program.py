@@ -10,8 +10,8 @@ import yaml
 from lab.engine import Engine
 from tests import stacks
 
-PROGRAM = ("Pulumi.yaml", "__main__.py", "components", "mesh", "cloud-init", "roles", "policy",
-           "dist", ".venv")  # fmt: skip
+PROGRAM = ("Pulumi.yaml", "__main__.py", "components", "mesh", "relays", "guard", "cloud-init",
+           "roles", "policy", "dist", ".venv")  # fmt: skip
 
 
 def engine_of(folder: Path, changes: dict[str, Any]) -> Engine:
@@ -20,8 +20,13 @@ def engine_of(folder: Path, changes: dict[str, Any]) -> Engine:
     (program / "stacks").mkdir(parents=True)
     for name in PROGRAM:
         (program / name).symlink_to(stacks.REPOSITORY / name)
-    values = {f"mesh:{key}": value for key, value in stacks.changed("prod", changes).items()}
-    (program / "stacks" / "Pulumi.prod.yaml").write_text(yaml.safe_dump({"config": values}))
+    write_stack(program, changes)
     engine = Engine(folder / "state", program)
     engine.ensure_stack("prod")
     return engine
+
+
+def write_stack(program: Path, changes: dict[str, Any]) -> None:
+    """The stack file of prod, changed as told."""
+    values = {f"mesh:{key}": value for key, value in stacks.changed("prod", changes).items()}
+    (program / "stacks" / "Pulumi.prod.yaml").write_text(yaml.safe_dump({"config": values}))

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from lab import engine
+from tests.engine.lab_region import Region
 
 Run = Callable[..., engine.Result]
 Make = Callable[[str], engine.Engine]
@@ -48,6 +49,21 @@ for name in ("ops-1", "pg-1"):
     if host.public:
         pulumi.export("address", cloud.public_address(name, "trial", made, host, opts))
 """
+# A key of the DNS service, which needs nothing but its zone.
+_CREDENTIAL = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+import pulumi
+from components import clouds
+
+config = pulumi.Config()
+cloud = clouds.of(config.require("cloud"))
+provider = cloud.provider("home", config.require("region"), pulumi.ResourceOptions())
+opts = pulumi.ResourceOptions(provider=provider)
+zone = cloud.zone("zone", "ops.example.com", False, opts)
+pulumi.export("credential", cloud.dns_credential("acme", "trial", zone, opts))
+"""
+_SECRETS = {"ALICLOUD_SECRET_KEY", "TENCENTCLOUD_SECRET_KEY", "AWS_SECRET_ACCESS_KEY"}
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl trial"
 
 
@@ -85,3 +101,29 @@ def test_a_home_network_lives_and_its_hosts_stay(
     pulumi(lab, "up").check()
     pulumi(lab, "destroy").check()
     assert not lab.store.all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cloud", list(_PLACES))
+def test_a_dns_credential_lives_and_stays_secret(
+    cloud: str, lab_program: Make, pulumi: Run
+) -> None:
+    lab = lab_program(_CREDENTIAL)
+    zone = Region("aws", "us-east-1", lab.state).make(
+        "aws:route53/zone:Zone", "zone", name="ops.example.com"
+    )
+    _configure(lab, cloud=cloud, region=_PLACES[cloud][0])
+    pulumi(lab, "preview").check()
+    pulumi(lab, "up").check()
+    made = lab.stack_outputs("dev", show_secrets=True)["credential"]
+    assert all(made.values())
+
+    pulumi(lab, "up", "--expect-no-changes").check()
+    pulumi(lab, "refresh", "--expect-no-changes").check()
+    assert lab.stack_outputs("dev", show_secrets=True)["credential"] == made
+    exported = lab.run("stack", "export", "--stack", "dev").check().stdout
+    (secret,) = (value for name, value in made.items() if name in _SECRETS)
+    assert secret not in exported
+
+    pulumi(lab, "destroy").check()
+    assert [found.id for found in lab.store.all()] == [zone]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from lab.engine import Engine
-from tests.engine.program import engine_of
+from tests import stacks
+from tests.engine.program import engine_of, write_stack
 
 AWS_HOME: dict[str, Any] = {
     "control.cloud": "aws",
@@ -41,7 +42,9 @@ def test_a_preview_of_prod_shows_every_host_over_three_clouds(prod: Counter[str]
 
 
 def test_a_preview_of_prod_shows_every_public_name(prod: Counter[str]) -> None:
-    assert prod["alicloud:dns/alidnsRecord:AlidnsRecord"] == 6, "hs twice, four relays"
+    assert prod["alicloud:dns/alidnsRecord:AlidnsRecord"] == 9, (
+        "hs and admin twice, monitor, relays"
+    )
 
 
 def test_a_preview_of_prod_shows_each_step_on_each_host(prod: Counter[str]) -> None:
@@ -58,3 +61,75 @@ def test_the_control_plane_moves_to_aws_and_a_relay_to_tencent_by_the_stack_file
     assert moved["aws:ec2/instance:Instance"] == 6, "five of the control plane, Singapore"
     assert moved["tencentcloud:Instance/instance:Instance"] == 2, "Shanghai and Hong Kong"
     assert moved["alicloud:ecs/instance:Instance"] == 1, "Beijing"
+
+
+FIFTH: dict[str, Any] = {
+    "code": "gz", "name": "Guangzhou", "region_id": 904, "cloud": "tencentcloud",
+    "region": "ap-guangzhou", "zone": "ap-guangzhou-3", "cidr": "10.20.5.0/24",
+    "size": {"cpus": 2, "memory_gib": 4, "disk_gib": 50},
+}  # fmt: skip
+RELAYS = ("bj", "sh", "hk", "sg")
+MAPS: set[str] = {"hs-1-bundle", "hs-2-bundle", "ops-1-bundle"}  # who is told of all relays
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """Stack prod, up over API-only clouds."""
+    engine = engine_of(tmp_path_factory.mktemp("running"), {})
+    engine.run("up", "--stack", "prod", "--yes", "--skip-preview").check()
+    return engine
+
+
+def changes(engine: Engine, edits: dict[str, Any]) -> dict[str, set[str]]:
+    """What a preview of the edited stack file would do: names by operation."""
+    write_stack(engine.program, edits)
+    found: dict[str, set[str]] = {}
+    for step in engine.preview_json("prod")["steps"]:
+        urn = step["urn"].split("::")
+        found.setdefault(step["op"], set()).add(f"{urn[-1]} ({urn[-2].rsplit('/', 1)[-1]})")
+    found.pop("same", None)
+    return found
+
+
+def named(steps: set[str], *words: str) -> set[str]:
+    """Those of the steps whose names hold none of the words."""
+    return {step for step in steps if not any(word in step for word in words)}
+
+
+def bundles_of(steps: set[str]) -> set[str]:
+    return {step.split()[0] for step in steps if "-bundle" in step}
+
+
+def test_a_fifth_region_shows_itself_and_who_is_told_of_it(running: Engine) -> None:
+    relays = [*stacks.values("prod")["relays"], FIFTH]
+
+    found = changes(running, {"relays": relays})
+
+    assert set(found) == {"create", "update"}
+    assert not named(found["create"], "derp-gz", "guangzhou")
+    assert bundles_of(found["update"]) == MAPS
+    assert len(found["update"]) == len(MAPS), found["update"]
+
+
+def test_a_region_that_is_taken_out_shows_itself_and_who_is_told_of_it(running: Engine) -> None:
+    relays = [relay for relay in stacks.values("prod")["relays"] if relay["code"] != "sh"]
+
+    found = changes(running, {"relays": relays})
+
+    assert set(found) == {"delete", "update"}
+    assert not named(found["delete"], "derp-sh", "shanghai")
+    assert bundles_of(found["update"]) == MAPS
+    assert len(found["update"]) == len(MAPS), found["update"]
+
+
+def test_another_dns_service_shows_names_key_and_who_holds_the_key(running: Engine) -> None:
+    holders = {"hs-1-bundle", "hs-2-bundle"} | {f"derp-{code}-bundle" for code in RELAYS}
+
+    found = changes(running, {"dns.provider": "route53", "dns.create": True})
+
+    types = {
+        step.rpartition("(")[2].rstrip(")") for op in ("create", "delete") for step in found[op]
+    }
+    assert not any("nstance" in kind or "etwork" in kind for kind in types), types
+    assert bundles_of(found["update"]) == holders
+    assert len(found["update"]) == len(holders), found["update"]

@@ -50,7 +50,7 @@ class Voters:
         self.each = [
             self._start(program, folder, authority, name, peers[name], cluster) for name in names
         ]
-        self.client = etcd.Etcd([voter.url for voter in self.each], self.trust, timeout=5)
+        self.client = self.another_client()
         self.settle()
 
     @staticmethod
@@ -69,6 +69,10 @@ class Voters:
             command += [f"--{side}trusted-ca-file={authority.certificate}"]
             command += [f"--{side}client-cert-auth"]
         return Voter(name, command, port, folder / f"{name}.log")
+
+    def another_client(self) -> etcd.Etcd:
+        """For another thread."""
+        return etcd.Etcd([voter.url for voter in self.each], self.trust, timeout=5)
 
     def settle(self) -> None:
         """Every voter answers with the quorum behind it."""

@@ -18,10 +18,17 @@ from tests.lab.mesh import Mesh
 SECRET_SIGNATURE: Final = "4dabf18193072939515e22adb298388d"  # marks a secret in Pulumi's state
 EXPOSED_LIMIT: Final = 2.0  # of systemd-analyze's exposure, 0 to 10
 UNITS: Final = {
-    "control": ("haproxy-entry", "haproxy-postgres", "mesh-entry", "mesh-guard", "mesh-trust"),
+    "control": (
+        "haproxy-entry",
+        "haproxy-postgres",
+        "mesh-certificate",
+        "mesh-entry",
+        "mesh-guard",
+        "mesh-relay-map",
+    ),
     "database": ("etcd", "patroni"),
-    "ops": ("etcd",),
-    "relay": ("derper", "mesh-trust"),
+    "ops": ("derpprobe", "etcd", "mesh-relay-watch"),
+    "relay": ("derper",),
 }
 
 

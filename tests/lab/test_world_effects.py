@@ -341,6 +341,100 @@ def test_route_53_names_are_completed_by_their_zone() -> None:
     assert (found.name, found.value, found.zone) == ("www.example.com", "a b", "example.com")
 
 
+# Keys of the APIs
+
+
+def test_alicloud_keys_have_the_policies_that_are_attached_to_their_user() -> None:
+    resources = (
+        res("alicloud:ram/accessKey:AccessKey", "k", userName="u", secret="s", status="Active"),
+        res("alicloud:ram/policy:Policy", "p", policyDocument="{1}"),
+        res("alicloud:ram/policy:Policy", "q", policyDocument="{2}"),
+        res(
+            "alicloud:ram/userPolicyAttachment:UserPolicyAttachment",
+            "a",
+            userName="u",
+            policyName="p",
+        ),
+    )
+
+    (key,) = alicloud.part(view(*resources)).access_keys
+
+    assert (key.id, key.secret, key.policies, key.active) == ("k", "s", ("{1}",), True)
+
+
+def test_tencent_keys_belong_to_the_user_of_their_number() -> None:
+    resources = (
+        res("tencentcloud:Cam/user:User", "u", uin=7),
+        res(
+            "tencentcloud:Cam/accessKey:AccessKey",
+            "7#K",
+            targetUin=7,
+            accessKey="K",
+            secretAccessKey="s",
+            status="Inactive",
+        ),
+        res("tencentcloud:Cam/policy:Policy", "9", document="{1}"),
+        res(
+            "tencentcloud:Cam/userPolicyAttachment:UserPolicyAttachment",
+            "a",
+            userName="u",
+            policyId="9",
+        ),
+    )
+
+    (key,) = tencentcloud.part(view(*resources)).access_keys
+
+    assert (key.id, key.user, key.policies, key.active) == ("K", "u", ("{1}",), False)
+
+
+def test_aws_keys_have_their_users_own_policies() -> None:
+    resources = (
+        res("aws:iam/accessKey:AccessKey", "K", user="u", secret="s", status="Active"),
+        res("aws:iam/userPolicy:UserPolicy", "u:p", user="u", policy="{1}"),
+        res("aws:iam/userPolicy:UserPolicy", "v:p", user="v", policy="{2}"),
+    )
+
+    (key,) = aws.part(view(*resources)).access_keys
+
+    assert (key.id, key.policies) == ("K", ("{1}",))
+
+
+@pytest.mark.parametrize(
+    ("cloud", "resource"),
+    [
+        (
+            alicloud,
+            res(
+                "alicloud:dns/alidnsRecord:AlidnsRecord",
+                "r",
+                domainName="example.com",
+                rr="hs",
+                type="A",
+                value="198.18.0.1",
+                ttl=600,
+            ),
+        ),
+        (
+            tencentcloud,
+            res(
+                "tencentcloud:Dnspod/record:Record",
+                "r",
+                domain="example.com",
+                subDomain="hs",
+                recordType="A",
+                value="198.18.0.1",
+                ttl=600,
+            ),
+        ),
+        (aws, res("aws:route53/zone:Zone", "Z", name="example.com.")),
+    ],
+)
+def test_every_zone_has_the_number_that_its_service_gave_it(cloud: Any, resource: Resource) -> None:
+    zones = cloud.part(view(resource)).zone_ids
+
+    assert list(zones) == ["example.com"] and zones["example.com"]
+
+
 # The router's rules
 
 

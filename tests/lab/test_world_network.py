@@ -213,3 +213,22 @@ def test_a_healed_cut_leaves_nothing_behind(two_hosts: TwoHosts) -> None:
     two_hosts.world.heal("back", "front")
 
     assert reaches(two_hosts.front, "10.0.1.11", 22)
+
+
+def test_hosts_that_are_placed_apart_hear_from_each_other_later(two_hosts: TwoHosts) -> None:
+    program = (
+        "import socket, time; began = time.monotonic();"
+        f" socket.create_connection(({FRONT_PUBLIC!r}, 22), 5).close();"
+        " print(time.monotonic() - began)"
+    )
+    world = two_hosts.world
+    visitor = world.add_host(HostSpec(name="visitor", user_data=b"#cloud-config\n"))
+    try:
+        world.place_apart({("visitor", "front"): 40})
+        far = float(visitor.exec(["python3", "-c", program]).stdout)
+        world.place_apart({})
+        near = float(visitor.exec(["python3", "-c", program]).stdout)
+    finally:
+        world.remove_host("visitor")
+
+    assert far > 0.080 > near

@@ -55,6 +55,14 @@ def test_the_host_gets_exactly_these_files(name: str, snapshot: SnapshotAssertio
     assert listing(bundles.build("prod", name)) == snapshot(extension_class=TextFile, name=name)
 
 
+def test_the_operations_host_with_an_arbiter_gets_exactly_these_files(
+    snapshot: SnapshotAssertion,
+) -> None:
+    built = bundles.build("prod", "ops-1", {"arbiter": True})
+
+    assert listing(built) == snapshot(extension_class=TextFile, name="arbiter")
+
+
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_a_unit_is_exposed_as_little_as_possible(unit: Path) -> None:
     command = ["systemd-analyze", "security", "--offline=true", str(unit)]
@@ -111,7 +119,9 @@ def key_pair(tmp_path: Path) -> Path:
 def test_haproxy_accepts_its_configuration(stack: str, proxy: str, key_pair: Path) -> None:
     text = bundles.files(bundles.build(stack, "hs-1"))[f"/etc/haproxy/{proxy}.cfg"].content
     config = key_pair / f"{proxy}.cfg"
-    config.write_text(text.replace("/etc/mesh/tls", str(key_pair)))
+    config.write_text(
+        text.replace("/etc/mesh/tls", str(key_pair)).replace("/etc/mesh/public", str(key_pair))
+    )
 
     command = ["haproxy", "-c", "-f", str(config)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import pulumi
 from pulumi.runtime import settings as engine
+
+# A search for a domain finds others that contain its name.
+_DOMAINS: Final = (("ops.example.com.cn", 76), ("ops.example.com", 77))
 
 
 @dataclass
@@ -31,7 +34,9 @@ class Recorder(pulumi.runtime.Mocks):
     ) -> tuple[dict[Any, Any], list[tuple[str, str]]]:
         image = {"imageId": "image-1", "createdTime": "2026-01-01"}
         ids = {"id": "image-1", "ids": ["image-1"], "appId": "1250000000", "zoneId": "Z1"}
-        return {**ids, "images": [image]}, []
+        domains = [{"name": name, "punycode": name, "domainId": id} for name, id in _DOMAINS]
+        account = {"ownerUin": "100000000001", "uin": "100000000002"}
+        return {**ids, **account, "images": [image], "domainLists": domains}, []
 
     def of(self, part: str) -> list[dict[str, Any]]:
         """The inputs of every resource whose type contains `part`."""

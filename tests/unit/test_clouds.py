@@ -16,7 +16,7 @@ import pulumi
 import pytest
 
 from components import clouds
-from mesh import topology
+from mesh import permissions, topology
 from mesh.catalogue import OFFERS, Cloud
 from mesh.settings import Size
 from tests.unit.recorder import Recorder, run
@@ -229,12 +229,26 @@ def test_a_network_of_public_subnets_needs_no_nat_gateway(cloud: Cloud, recorder
     assert not recorder.of("eip")
 
 
+def zone(cloud: Cloud, *, create: bool = False) -> clouds.Zone:
+    """The zone ops.example.com, made or found."""
+    return clouds.of(cloud).zone("zone", "ops.example.com", create, pulumi.ResourceOptions())
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+@pytest.mark.parametrize("create", [True, False])
+def test_a_zone_is_made_only_when_asked(cloud: Cloud, create: bool, recorder: Recorder) -> None:
+    recorder.answers = lambda name: {"domainId": 77, "zoneId": "Z1"}
+    run(lambda: zone(cloud, create=create).id)
+    made = [*recorder.of("zone:Zone"), *recorder.of("omain:"), *recorder.of("domainInstance:")]
+    assert len(made) == create
+
+
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_a_name_has_every_address(cloud: Cloud, recorder: Recorder) -> None:
     addresses = ["203.0.113.1", "203.0.113.2"]
     run(
         lambda: clouds.of(cloud).record(
-            "hs", "ops.example.com", "hs", addresses, 600, pulumi.ResourceOptions()
+            "hs", zone(cloud), "hs", addresses, 600, pulumi.ResourceOptions()
         )
     )
     records = recorder.of("record")
@@ -266,6 +280,63 @@ def test_a_bucket_gives_its_objects_to_everyone_and_its_list_to_no_one(
         assert item["acl"] == "public-read"
 
 
+CREDENTIAL: dict[Cloud, dict[str, str]] = {
+    "alicloud": {"ALICLOUD_ACCESS_KEY": "acme-id", "ALICLOUD_SECRET_KEY": "drawn"},
+    "tencentcloud": {"TENCENTCLOUD_SECRET_ID": "AKID1", "TENCENTCLOUD_SECRET_KEY": "drawn"},
+    "aws": {
+        "AWS_ACCESS_KEY_ID": "acme-id",
+        "AWS_SECRET_ACCESS_KEY": "drawn",
+        "AWS_HOSTED_ZONE_ID": "Z1",
+        "AWS_REGION": "us-east-1",
+    },
+}
+
+
+def make_credential(cloud: Cloud, recorder: Recorder) -> tuple[dict[str, str], bool]:
+    """The credential's variables, and whether they are secret."""
+    drawn = {"secret": "drawn", "accessKey": "AKID1", "secretAccessKey": "drawn", "uin": 7}
+    recorder.answers = lambda name: drawn
+    seen: list[tuple[dict[str, str], bool]] = []
+
+    async def is_secret(value: pulumi.Output[Any]) -> bool:
+        return await value.is_secret()
+
+    def program() -> pulumi.Output[None]:
+        made = clouds.of(cloud).dns_credential(
+            "acme", "prod", zone(cloud), pulumi.ResourceOptions()
+        )
+        secret: pulumi.Output[bool] = pulumi.Output.from_input(is_secret(made))
+        return pulumi.Output.all(made, secret).apply(lambda found: seen.append((*found,)))
+
+    run(program)
+    (found,) = seen
+    return found
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_a_dns_credential_is_what_lego_reads_and_secret(cloud: Cloud, recorder: Recorder) -> None:
+    assert make_credential(cloud, recorder) == (CREDENTIAL[cloud], True)
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_a_dns_credential_has_a_user_of_its_own_for_the_one_zone(
+    cloud: Cloud, recorder: Recorder
+) -> None:
+    make_credential(cloud, recorder)
+
+    (user,) = recorder.of("user:User")
+    assert user["name"] == "prod-acme"
+    assert not user.get("consoleLogin") and not user.get("useApi")
+    (policy,) = recorder.of("policy:Policy") + recorder.of("userPolicy:UserPolicy")
+    document = policy.get("policyDocument") or policy.get("document") or policy["policy"]
+    zone = {
+        "alicloud": permissions.alidns("ops.example.com"),
+        "tencentcloud": permissions.dnspod("100000000001", "77"),
+        "aws": permissions.route53("Z1"),
+    }
+    assert document == zone[cloud]
+
+
 def test_only_the_cloud_in_use_is_imported() -> None:
     script = (
         "import sys; from components import clouds; clouds.of('tencentcloud');"
@@ -286,5 +357,17 @@ def test_a_preview_runs_no_whole_service_package(
     cloud: Cloud, services: list[str], recorder: Recorder
 ) -> None:
     make_instance(cloud, recorder)
+    sdk = getattr(clouds.of(cloud), cloud)
+    assert {type(getattr(sdk, name)).__name__ for name in services} == {"_Package"}
+
+
+@pytest.mark.parametrize(
+    ("cloud", "services"),
+    [("alicloud", ["ram"]), ("tencentcloud", ["cam", "dnspod"]), ("aws", ["iam", "route53"])],
+)
+def test_a_dns_credential_runs_no_whole_service_package(
+    cloud: Cloud, services: list[str], recorder: Recorder
+) -> None:
+    make_credential(cloud, recorder)
     sdk = getattr(clouds.of(cloud), cloud)
     assert {type(getattr(sdk, name)).__name__ for name in services} == {"_Package"}

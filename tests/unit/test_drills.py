@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from drills import gate, record, report, sessions, streams
+from drills.__main__ import possible_faults
 from drills.faults import FAULTS
 from drills.intervals import Outage, common, held, outage, percentile, total
 from drills.record import Record
@@ -208,6 +209,43 @@ def test_a_gate_says_what_a_guard_lacks(other: dict[str, Any], said: str) -> Non
     found = gate.guards_lack({"hs-1": guard_says("active"), "hs-2": other}, NOW)
 
     assert any(said in line for line in found), found
+
+
+def arbiter_says(**changes: Any) -> dict[str, Any]:
+    well = {"at": NOW, "state": "watching", "reason": "", "resting": False, "quorum": True}
+    return {**well, **changes}
+
+
+@pytest.mark.parametrize(
+    ("said", "lacks"),
+    [
+        (arbiter_says(), []),
+        ({}, ["arbiter: does not report"]),
+        (arbiter_says(at=NOW - 10), ["arbiter: does not report"]),
+        (arbiter_says(resting=True), ["arbiter: rests"]),
+        (arbiter_says(state="doubting", reason="pg-1 is silent"), ["arbiter: pg-1 is silent"]),
+        (arbiter_says(quorum=False), ["arbiter: has no quorum"]),
+    ],
+)
+def test_a_gate_says_what_an_arbiter_lacks(said: dict[str, Any], lacks: list[str]) -> None:
+    assert gate.arbiter_lacks(said, NOW) == lacks
+
+
+def test_a_fault_of_the_arbiter_is_only_drilled_where_there_is_one() -> None:
+    without = possible_faults(guarded=True, arbitrated=False)
+    with_one = possible_faults(guarded=True, arbitrated=True)
+
+    assert [name for name in with_one if name not in without] == ["arbiter-frozen"]
+    assert "arbiter-frozen" not in possible_faults(guarded=False, arbitrated=True)
+    assert "guard-frozen" not in possible_faults(guarded=False, arbitrated=False)
+
+
+def test_the_arbiter_may_act_only_when_the_primarys_host_is_gone() -> None:
+    assert [name for name, fault in FAULTS.items() if fault.arbitrated] == [
+        "primary-power",
+        "primary-cut",
+        "zone-power",
+    ]
 
 
 def test_writes_must_be_acknowledged_several_in_a_row() -> None:

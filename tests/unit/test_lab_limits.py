@@ -19,8 +19,13 @@ def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def labs(monkeypatch: pytest.MonkeyPatch, *namespaces: str) -> None:
-    monkeypatch.setattr(netns, "names", lambda prefix: list(namespaces))
+def labs(setting: Path, monkeypatch: pytest.MonkeyPatch, *namespaces: str) -> None:
+    """The machine's network namespaces."""
+    folder = setting.parent / f"netns-{len(namespaces)}"
+    folder.mkdir()
+    for name in namespaces:
+        (folder / name).touch()
+    monkeypatch.setattr(netns, "NAMESPACES", folder)
 
 
 def test_the_last_lab_puts_back_what_the_first_one_raised(
@@ -29,10 +34,10 @@ def test_the_last_lab_puts_back_what_the_first_one_raised(
     limits.raise_limit()
     limits.raise_limit()  # a second lab
     raised = int(setting.read_text())
-    labs(monkeypatch, "lab-123456-internet")
+    labs(setting, monkeypatch, "lab-123456-internet")
     limits.restore_limit()
     while_one_runs = int(setting.read_text())
-    labs(monkeypatch)
+    labs(setting, monkeypatch)
     limits.restore_limit()
 
     assert (raised, while_one_runs, int(setting.read_text())) == (4096, 4096, 128)
@@ -43,7 +48,7 @@ def test_a_limit_that_is_high_enough_is_left_alone(
 ) -> None:
     setting.write_text("8192\n")
     limits.raise_limit()
-    labs(monkeypatch)
+    labs(setting, monkeypatch)
     limits.restore_limit()
 
     assert setting.read_text() == "8192\n"
@@ -54,7 +59,7 @@ def test_a_value_that_somebody_else_set_meanwhile_stays(
 ) -> None:
     limits.raise_limit()
     setting.write_text("1000\n")
-    labs(monkeypatch)
+    labs(setting, monkeypatch)
     limits.restore_limit()
 
     assert setting.read_text() == "1000\n"

@@ -77,7 +77,7 @@ def test_control_hosts_differ_only_in_how_headscale_logs_into_the_database() -> 
     first, second = (bundles.files(bundles.build("prod", name)) for name in ("hs-1", "hs-2"))
     configs = [yaml.safe_load(f["/etc/headscale/config.yaml"].content) for f in (first, second)]
 
-    assert first["/etc/headscale/derp.yaml"] == second["/etc/headscale/derp.yaml"]
+    assert first["/etc/headscale/derp-full.json"] == second["/etc/headscale/derp-full.json"]
     assert [c["database"]["postgres"].pop("user") for c in configs] == [
         "headscale_hs_1",
         "headscale_hs_2",
@@ -223,3 +223,58 @@ def test_hujson_keeps_what_looks_like_a_comment_inside_a_string() -> None:
     text = '{"a": "http://x/*y*/", /* gone, */ "b": [1, 2,], // gone\n}'
 
     assert registry.hujson(text) == {"a": "http://x/*y*/", "b": [1, 2]}
+
+
+# The arbiter
+
+
+def test_without_the_setting_ops_has_nothing_of_an_arbiter() -> None:
+    built = bundles.build("prod", "ops-1")
+
+    assert "mesh-arbiter.service" not in [unit.name for unit in built.units]
+    assert not [file.path for file in built.files if "arbiter" in file.path]
+
+
+def test_the_arbiter_knows_both_databases_and_asks_its_own_voter_first() -> None:
+    built = bundles.build("prod", "ops-1", {"arbiter": True})
+    found = bundles.files(built)
+    said = json.loads(found["/etc/mesh/arbiter.json"].content)
+
+    assert "mesh-arbiter.service" in [unit.name for unit in built.units]
+    assert said["endpoints"][0] == "https://ops-1:2379"
+    assert len(said["endpoints"]) == 3
+    assert said["ports"]["pg-2"] == ["pg-2:2379", "pg-2:5432", "pg-2:8008"]
+    assert "/usr/local/lib/mesh/guard/arbiter/__main__.py" in found
+    assert found["/etc/mesh/tls/arbiter.key"].mode == "0600"
+    assert found["/etc/mesh/tls/arbiter.key"].owner == "arbiter"
+
+
+@pytest.mark.parametrize(("recovery", "unrenewed"), [("fast", 6), ("normal", 20)])
+def test_the_arbiter_waits_as_long_as_a_patroni_that_lives_may_need(
+    recovery: str, unrenewed: int
+) -> None:
+    path = "/etc/mesh/arbiter.json"
+    rules = config("ops-1", path, {"arbiter": True, "recovery": recovery})["rules"]
+    patroni = config("pg-1", "/etc/patroni/dynamic.yml", {"recovery": recovery})
+
+    assert rules["unrenewed"] == unrenewed == patroni["loop_wait"] + patroni["retry_timeout"]
+    assert rules["doubt"] > patroni["loop_wait"]
+    assert rules["unrenewed"] < patroni["ttl"], "or it would never be first"
+
+
+def test_the_arbiter_watches_the_cluster_that_patroni_makes() -> None:
+    said = config("ops-1", "/etc/mesh/arbiter.json", {"arbiter": True})
+    patroni = config("pg-1", "/etc/patroni/patroni.yml")
+
+    assert said["prefix"] == f"{patroni['namespace']}{patroni['scope']}"
+    assert said["patroni"]["pg-1"] == f"https://{patroni['restapi']['connect_address']}"
+
+
+def test_every_host_of_the_database_lets_the_arbiter_knock() -> None:
+    topology = stacks.build("prod")
+    arbiter = topology.host("ops-1").address
+
+    for host in topology.having("database"):
+        for port in (2379, 5432, 8008):
+            allowing = [rule for rule in host.rules if rule.first_port <= port <= rule.last_port]
+            assert any(arbiter in source for rule in allowing for source in rule.sources)

@@ -1,4 +1,5 @@
-"""The public world of a lab: name server, package mirror, object store, ACME.
+"""The public world of a lab: name server, package mirror, object store, DNS APIs,
+ACME.
 
 Each is a process of its own inside the lab's internet (the mirror with its sockets only). It is
 started here, survives whoever started it, and is found again by its record in <state>/services.
@@ -16,7 +17,8 @@ from lab.world.command import inside, until
 from lab.world.errors import WorldError
 from lab.world.state import State
 
-ALL: Final = ("nameserver", "mirror", "objectstore", "acme")
+ALL: Final = ("nameserver", "mirror", "objectstore", "dnsapi", "acme", "distance")
+_ON_DEMAND: Final = {"distance"}
 _OUTSIDE: Final = {"mirror"}  # it needs this machine's own network for what it fetches
 START_SECONDS: Final = 20
 _REPOSITORY: Final = Path(__file__).resolve().parents[3]
@@ -29,10 +31,11 @@ _KEPT: Final = (
 
 
 def wanted() -> list[str]:
-    """The services a world has: all, but ACME only where Pebble has been built."""
+    """The services a world always has; ACME only where Pebble has been built."""
     from lab.world.services import acme  # it imports this package's siblings
 
-    return [name for name in ALL if name != "acme" or acme.binary() is not None]
+    always = [name for name in ALL if name not in _ON_DEMAND]
+    return [name for name in always if name != "acme" or acme.binary() is not None]
 
 
 def start(state: State, name: str) -> None:

@@ -7,14 +7,17 @@ import sys
 from pathlib import Path
 
 from lab.world import services
-from lab.world.services import acme, mirror, nameserver, objectstore
+from lab.world.services import acme, distance, mirror, nameserver, objectstore
+from lab.world.services.dnsapi import server
 from lab.world.state import State
 
 MAIN = {
     "nameserver": nameserver.serve,
     "mirror": mirror.serve,
     "objectstore": objectstore.serve,
+    "dnsapi": server.serve,
     "acme": acme.serve,
+    "distance": distance.serve,
 }
 
 

@@ -20,13 +20,19 @@ from lab.world.authority import authority
 from lab.world.command import until
 from lab.world.errors import WorldError
 from lab.world.services import sockets, web
-from lab.world.state import State, write_json, write_text
+from lab.world.state import State, read_json, write_json, write_text
 
 HOSTS: Final = ("acme-v02.api.letsencrypt.org", "acme-staging-v02.api.letsencrypt.org")
 _DIST: Final = Path(__file__).resolve().parents[3] / "dist"
 _PEBBLE: Final = "https://127.0.0.1:14000"
 _MANAGEMENT: Final = "https://127.0.0.1:15000"
+_ENVIRONMENT: Final = {
+    "PEBBLE_VA_NOSLEEP": "1",
+    "PEBBLE_WFE_NONCEREJECT": "0",
+    "PEBBLE_AUTHZREUSE": "0",  # each order is a challenge, so that a renewal shows what it needs
+}
 _START_SECONDS: Final = 15
+VALIDITY_SECONDS: Final = 90 * 24 * 3600  # of a certificate, as at Let's Encrypt
 _PATHS: Final = {"/directory": "/dir"}  # where the public server has what Pebble has elsewhere
 _CHAIN: Final = "application/pem-certificate-chain"
 # Headers that belong to one connection (RFC 9110, 7.6.1) or are made anew.
@@ -47,7 +53,8 @@ def serve(state: State, ready: Callable[[], None]) -> None:
     """Answer until killed; Pebble goes with this process."""
     ca = authority()
     folder = state.services / "pebble"
-    pebble = _start(folder, ca.issue(["localhost", "127.0.0.1"]))
+    validity = read_json(state.world, {}).get("acme_validity", VALIDITY_SECONDS)
+    pebble = _start(folder, ca.issue(["localhost", "127.0.0.1"]), validity)
     client = httpx.Client(verify=web.trusting(ca.certificate), timeout=60)
 
     class Handler(_Handler):
@@ -61,7 +68,7 @@ def serve(state: State, ready: Callable[[], None]) -> None:
     thread.join()
 
 
-def _start(folder: Path, identity: bytes) -> subprocess.Popen[bytes]:
+def _start(folder: Path, identity: bytes, validity: int) -> subprocess.Popen[bytes]:
     executable = binary()
     if executable is None:
         raise WorldError("there is no Pebble", "`make dist` builds it")
@@ -75,6 +82,8 @@ def _start(folder: Path, identity: bytes) -> subprocess.Popen[bytes]:
         "tlsPort": 443,
         "keyAlgorithm": "ecdsa",
         "caaIdentities": ["letsencrypt.org"],
+        # One profile only: an order that names none gets any.
+        "profiles": {"default": {"description": "the lab's", "validityPeriod": validity}},
     }
     write_json(folder / "config.json", {"pebble": settings})
     command = [str(executable), "-config", str(folder / "config.json")]
@@ -82,7 +91,7 @@ def _start(folder: Path, identity: bytes) -> subprocess.Popen[bytes]:
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *command, *resolver],
-            env={"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"},
+            env=_ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -1,4 +1,6 @@
-"""The name server: port 53, UDP and TCP. It reads names.json afresh after each change."""
+"""The name server: port 53, UDP and TCP. It reads names.json, and what the DNS APIs added, afresh
+after each change.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ import dns.rcode
 from lab.world import addresses, zone
 from lab.world.model import Record
 from lab.world.services import sockets
+from lab.world.services.dnsapi import book
 from lab.world.state import State, read_json
 
 _log = logging.getLogger(__name__)
@@ -24,20 +27,23 @@ _UDP_LIMIT = 1232  # bytes that pass every path unfragmented (DNS flag day 2020)
 
 
 class Source:
-    """The names of a file; a change of the file shows in the next answer."""
+    """The names of two files, declared ones and those made through the DNS APIs; a change of
+    either shows in the next answer.
+    """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._mark: tuple[int, int] | None = None
+    def __init__(self, declared: Path, live: Path) -> None:
+        self._files = (declared, live)
+        self._marks: list[tuple[int, int] | None] = []
         self._names = zone.build([])
 
     def names(self) -> zone.Names:
-        found = self._path.stat()
-        mark = (found.st_ino, found.st_mtime_ns)
-        if mark != self._mark:
-            content = read_json(self._path)
+        marks = [_mark(path) for path in self._files]
+        if marks != self._marks:
+            content = read_json(self._files[0])
             records = [Record(**entry) for entry in content["records"]]
-            self._names, self._mark = zone.build(records, content["zones"]), mark
+            zones = {*content["zones"], *(record.zone for record in records)}
+            records += [e.record for e in book.live(self._files[1]) if e.record.zone in zones]
+            self._names, self._marks = zone.build(records, content["zones"]), marks
             _log.info("%d records in %d zones", len(records), len(self._names.zones))
         return self._names
 
@@ -62,6 +68,15 @@ class Source:
             cut = dns.message.make_response(query, recursion_available=True)
             cut.flags |= dns.flags.TC
             return cut.to_wire()
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    """What changes with a file's content; None while there is no file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -100,7 +115,7 @@ def serve(state: State, ready: Callable[[], None]) -> None:
 
 
 async def _serve(state: State, ready: Callable[[], None]) -> None:
-    source = Source(state.names)
+    source = Source(state.names, state.dns_live)
     loop = asyncio.get_running_loop()
     datagrams = sockets.udp(state, addresses.NAMESERVER, 53)
     await loop.create_datagram_endpoint(lambda: _Datagrams(source), sock=datagrams)
