@@ -36,7 +36,7 @@ ROUNDS: Final = 5
 _PROBE: Final = 50_000_000  # bytes that derpprobe sends through a relay at once
 _PROBES: Final = 5  # a round
 _TRANSFER: Final = "derpprobe_derp_bw_transfer_time_seconds_total"
-_SUCCEEDED: Final = 'status="success"'
+_SUCCEEDED: Final = 'status="ok"'
 _GAP_POLL: Final = 0.02  # s
 _AFTERWARDS: Final = 3  # s in which what a renewal breaks would show
 _UNKNOWN_KEY: Final = "/run/edge-mesh.key"
@@ -58,12 +58,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
     mesh = running_mesh(options.state)
-    rows = [
-        *homes(mesh, options.rounds),
-        *renewals(mesh, options.rounds),
-        *throughput(mesh, options.rounds),
-    ]
-    write(rows)
+    for part in (throughput, renewals, homes):
+        write(list(part(mesh, options.rounds)))
     return 0
 
 
@@ -230,7 +226,9 @@ def _probes(host: Host) -> tuple[int, float]:
     ask = ["curl", "--silent", "http://127.0.0.1:8031/debug/varz"]
     lines = host.exec(ask, check=False).stdout.splitlines()
     done = [
-        line for line in lines if "attempts_total" in line and _SUCCEEDED in line and "_bw" in line
+        line
+        for line in lines
+        if "attempts_total" in line and _SUCCEEDED in line and 'class="derp_bw"' in line
     ]
     took = [line for line in lines if line.startswith(_TRANSFER)]
     if not done or not took:
