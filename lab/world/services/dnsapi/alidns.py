@@ -21,6 +21,7 @@ from lab.world.services.dnsapi.call import (
     label_of,
     record_of,
 )
+from lab.world.services.dnsapi.caller import Caller
 
 HOST: Final = "alidns.aliyuncs.com"
 OWNER: Final = "alicloud"
@@ -74,14 +75,7 @@ def _time(text: str) -> datetime | None:
         return None
 
 
-class _Caller:
-    """Whoever calls, and what that user may do."""
-
-    def __init__(self, key: AccessKey, account: Account, book: Book) -> None:
-        self.account = account
-        self.book = book
-        self._key = key
-
+class _Caller(Caller):
     def demand(self, action: str, domain: str) -> None:
         """RefusedError unless the user's policies allow it."""
         resource = f"acs:alidns::{self._key.account}:domain/{domain}"

@@ -20,6 +20,7 @@ from lab.world.services.dnsapi.call import (
     label_of,
     record_of,
 )
+from lab.world.services.dnsapi.caller import Caller
 
 HOST: Final = "dnspod.tencentcloudapi.com"
 OWNER: Final = "tencentcloud"
@@ -70,14 +71,7 @@ def _authenticated(call: Call, account: Account) -> AccessKey:
     return key
 
 
-class _Caller:
-    """Whoever calls, and what that user may do."""
-
-    def __init__(self, key: AccessKey, account: Account, book: Book) -> None:
-        self.account = account
-        self.book = book
-        self._key = key
-
+class _Caller(Caller):
     def demand(self, action: str, domain: str) -> None:
         """RefusedError unless the user's policies allow it; `domain` is a number or "*"."""
         resource = f"qcs::dnspod::uin/{self._key.account}:domain/{domain}"

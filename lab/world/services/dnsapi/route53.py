@@ -24,6 +24,7 @@ from lab.world.services.dnsapi.call import (
     is_fresh,
     record_of,
 )
+from lab.world.services.dnsapi.caller import Caller
 
 HOST: Final = "route53.amazonaws.com"
 OWNER: Final = "aws"
@@ -91,14 +92,7 @@ def _time(text: str) -> datetime | None:
         return None
 
 
-class _Caller:
-    """Whoever calls, and what that user may do."""
-
-    def __init__(self, key: AccessKey, account: Account, book: Book) -> None:
-        self.account = account
-        self.book = book
-        self._key = key
-
+class _Caller(Caller):
     def demand(
         self, action: str, resource: str, context: Mapping[str, Sequence[str]] | None = None
     ) -> None:
