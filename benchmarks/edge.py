@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from drills.__main__ import running_mesh
-from drills.client import DIST, Client
+from drills.client import Client, install
 from drills.mesh import Mesh
 from drills.streams import StreamWatch
 from lab.world import netns
@@ -178,10 +178,7 @@ def throughput(mesh: Mesh, rounds: int) -> Iterator[Row]:
 
 
 def _prepare(mesh: Mesh, client: Client) -> None:
-    manifest = json.loads((DIST / "manifest.json").read_text())
-    content = (DIST / manifest["derpprobe"]["path"]).read_bytes()
-    program = ["install", "-m", "755", "/dev/stdin", "/usr/local/bin/derpprobe"]
-    client.host.exec(program, stdin=content)
+    install(client.host, "derpprobe")
     key = mesh.file(RELAY, "/etc/mesh/derp-mesh.key")
     client.host.exec(["install", "-m", "600", "/dev/stdin", _UNKNOWN_KEY], stdin=key)
     said = json.loads(client.tailscale("debug", "derp-map").stdout)

@@ -40,10 +40,8 @@ class Client:
     def boot(cls, world: World, name: str) -> Client:
         """A fresh machine with a public address."""
         host = world.add_host(HostSpec(name=name, user_data=b"#cloud-config\n"), public=True)
-        manifest = json.loads((DIST / "manifest.json").read_text())
         for program in ("tailscale", "tailscaled"):
-            content = (DIST / manifest[program]["path"]).read_bytes()
-            _write(host, f"/usr/local/bin/{program}", content, "755")
+            install(host, program)
         _write(host, "/etc/systemd/system/tailscaled.service", _UNIT.encode(), "644")
         host.exec(["systemctl", "daemon-reload"])
         host.exec(["systemctl", "enable", "--now", "tailscaled"])
@@ -82,6 +80,13 @@ class Client:
         """The last answer to `tailscale ping`: it says by which way and in what time."""
         said = self.tailscale("ping", *flags, other.address, check=False, within=120)
         return said.stdout.strip().splitlines()[-1] if said.stdout.strip() else said.stderr.strip()
+
+
+def install(host: Host, program: str) -> None:
+    """Put a built program into /usr/local/bin of a machine."""
+    manifest = json.loads((DIST / "manifest.json").read_text())
+    content = (DIST / manifest[program]["path"]).read_bytes()
+    _write(host, f"/usr/local/bin/{program}", content, "755")
 
 
 def _write(host: Host, path: str, content: bytes, mode: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from drills import two_clients
-from drills.client import DIST
+from drills.client import install
 from lab.world.command import Done, until
 from lab.world.host import Host
 from lab.world.model import Cut
@@ -47,19 +47,23 @@ def ask(mesh: Mesh, host: str, path: str, *more: str) -> Done:
     )
 
 
+def certificate(mesh: Mesh, host: str, words: str) -> str:
+    """What `openssl x509 WORDS` says of the certificate that a host shows."""
+    name, address = public_name(mesh, host), mesh.outputs["hosts"][host]["address"]
+    line = (
+        f"openssl s_client -connect {address}:443 -servername {name} </dev/null 2>/dev/null"
+        f" | openssl x509 {words}"
+    )
+    return mesh.device.host.exec(["sh", "-c", line]).stdout.strip()
+
+
 @pytest.mark.parametrize("host", [*CONTROLS, *(relay for relay in RELAYS if relay != PINNED)])
 def test_a_public_name_has_a_certificate_that_everybody_trusts(mesh: Mesh, host: str) -> None:
     assert ask(mesh, host, "/").status == 0
 
 
 def test_clients_know_a_pinned_relay_by_the_hash_of_its_certificate(mesh: Mesh) -> None:
-    name, address = public_name(mesh, PINNED), mesh.outputs["hosts"][PINNED]["address"]
-    line = (
-        f"openssl s_client -connect {address}:443 -servername {name} </dev/null 2>/dev/null"
-        " | openssl x509 -outform DER | sha256sum"
-    )
-
-    shown = mesh.device.host.exec(["sh", "-c", line]).stdout.split()[0]
+    shown = certificate(mesh, PINNED, "-outform DER | sha256sum").split()[0]
 
     assert regions(mesh)["sh"]["Nodes"][0]["CertName"] == f"sha256-raw:{shown}"
 
@@ -125,11 +129,8 @@ def test_the_map_has_the_fixed_address_of_each_relay(mesh: Mesh) -> None:
 @pytest.fixture
 def prober(mesh: Mesh) -> Host:
     """A machine outside with derpprobe on it."""
-    manifest = json.loads((DIST / "manifest.json").read_text())
-    content = (DIST / manifest["derpprobe"]["path"]).read_bytes()
-    host = mesh.device.host
-    host.exec(["install", "-m", "755", "/dev/stdin", "/usr/local/bin/derpprobe"], stdin=content)
-    return host
+    install(mesh.device.host, "derpprobe")
+    return mesh.device.host
 
 
 def relays_a_stranger(mesh: Mesh, prober: Host) -> dict[str, bool]:
@@ -241,12 +242,7 @@ def impatient(ops: Host, edit: str) -> Iterator[None]:
 
 def issued(mesh: Mesh, host: str) -> str:
     """The serial number of the certificate that a host shows."""
-    name, address = public_name(mesh, host), mesh.outputs["hosts"][host]["address"]
-    line = (
-        f"openssl s_client -connect {address}:443 -servername {name} </dev/null 2>/dev/null"
-        " | openssl x509 -noout -serial"
-    )
-    return mesh.device.host.exec(["sh", "-c", line]).stdout.strip()
+    return certificate(mesh, host, "-noout -serial")
 
 
 def make_due(host: Host) -> None:
