@@ -78,10 +78,7 @@ def program(folder: str = "") -> Bundle:
     path, source = (f"{_PROGRAM}/{folder}", _SOURCE / folder) if folder else (_PROGRAM, _SOURCE)
     return Bundle(
         directories=(Directory(path=path),),
-        files=tuple(
-            File(path=f"{path}/{file.name}", content=file.read_text(encoding="utf-8"))
-            for file in sorted(source.glob("*.py"))
-        ),
+        files=parts.package(source, path),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from mesh import bundle, secrets, templates
@@ -77,4 +78,13 @@ def program(name: str, sources: Sources) -> bundle.Artifact:
     source = sources[name]
     return bundle.Artifact(
         name=name, url=source.url, sha256=source.sha256, path=f"/usr/local/bin/{name}"
+    )
+
+
+def package(source: Path, path: str, *modules: str) -> tuple[bundle.File, ...]:
+    """The modules of a folder here in a folder of the host, all of them unless some are named."""
+    return tuple(
+        bundle.File(path=f"{path}/{file.name}", content=file.read_text(encoding="utf-8"))
+        for file in sorted(source.glob("*.py"))
+        if not modules or file.stem in modules
     )

@@ -175,11 +175,7 @@ def _directories(*packages: str) -> tuple[Directory, ...]:
 
 def _package(name: str, *modules: str) -> tuple[File, ...]:
     """A program's modules on the host, all of them unless some are named."""
-    return tuple(
-        File(path=f"{_LIBRARY}/{name}/{path.name}", content=path.read_text(encoding="utf-8"))
-        for path in sorted((_REPOSITORY / name).glob("*.py"))
-        if not modules or path.stem in modules
-    )
+    return parts.package(_REPOSITORY / name, f"{_LIBRARY}/{name}", *modules)
 
 
 def _json(value: object) -> str:
