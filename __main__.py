@@ -19,6 +19,7 @@ async def main() -> None:
     pulumi.export("hosts", mesh.host_table)
     pulumi.export("operators_key", mesh.operators_key)
     pulumi.export("keys", mesh.keys)
+    pulumi.export("api_keys", mesh.api_keys)
 
 
 quiet.install()

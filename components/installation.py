@@ -111,6 +111,11 @@ class Installation:
         """Pre-auth keys by name; secret."""
         return self._registry.keys
 
+    @property
+    def api_keys(self) -> pulumi.Output[dict[str, str]]:
+        """Keys of Headscale's API by name; secret."""
+        return self._registry.api_keys
+
     def _in(self, cloud: Cloud, region: str) -> pulumi.ResourceOptions:
         """Options of whatever is made in a region: one provider each, made when first needed."""
         place = (cloud, region)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 # Headscale's own rule for the name of a user.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
+Group = Annotated[str, Field(pattern=r"^group:[a-z][a-z0-9-]{0,62}$")]
 Tag = Annotated[str, Field(pattern=r"^tag:[a-z][a-z0-9-]{0,62}$")]
 
 # A string, a comment, or a comma before a closing bracket: what HuJSON adds to JSON.
@@ -36,18 +38,35 @@ class User(_Frozen):
     """An owner of nodes."""
 
     name: Name = Field(description="Its name in the mesh.")
-    display: str = Field("", description="What people read.")
+    display: str = Field("", description="What people read: what it is for.")
+    admins: tuple[Group, ...] = Field(
+        (), description="Groups of policy.hujson that answer for it (plan 3.2); none for a person."
+    )
 
 
-class Key(_Frozen):
-    """A pre-auth key: the right to join once or many times, as a user's device or as tags."""
+class _Lasting(_Frozen):
+    """What ends by itself, and is replaced before."""
 
     name: Name = Field(description="What this project calls the key.")
+    expiration_hours: int = Field(description="Hours until it is worthless.", ge=1, le=8760)
+    rotate_before_hours: int = Field(
+        0,
+        description="Hours before its end from which on there is a new one; both work meanwhile.",
+        ge=0,
+    )
+
+
+class ApiKey(_Lasting):
+    """A key of Headscale's API, for a program: it may do everything."""
+
+
+class Key(_Lasting):
+    """A pre-auth key: the right to join once or many times, as a user's device or as tags."""
+
     user: Name | None = Field(None, description="Owner of the nodes; not together with tags.")
     tags: tuple[Tag, ...] = Field((), description="Tags of the nodes, as in policy.hujson.")
     reusable: bool = Field(False, description="Whether more than one node may join with it.")
     ephemeral: bool = Field(False, description="Whether its nodes vanish when they go offline.")
-    expiration_hours: int = Field(description="Hours until nobody may join.", ge=1, le=8760)
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -59,6 +78,20 @@ class _Users(_Frozen):
 
 class _Keys(_Frozen):
     keys: tuple[Key, ...]
+    api_keys: tuple[ApiKey, ...] = ()
+
+
+class TagPattern(_Frozen):
+    """Tags of every node whose name fits, as `meshctl tag` gives them (plan 7.3)."""
+
+    pattern: Annotated[str, Field(pattern=r"^[a-z0-9*?-]+$")] = Field(
+        description="A node's name; * is any text, ? any character."
+    )
+    tags: tuple[Tag, ...] = Field(description="The tags, as in policy.hujson.", min_length=1)
+
+
+class _Tags(_Frozen):
+    tags: tuple[TagPattern, ...]
 
 
 class Registry(_Frozen):
@@ -67,13 +100,19 @@ class Registry(_Frozen):
     users: tuple[User, ...]
     policy: str
     keys: tuple[Key, ...]
+    api_keys: tuple[ApiKey, ...]
+    tags: tuple[TagPattern, ...]
 
-    def to_json(self, seal: str) -> str:
-        """The JSON text that mesh-registry reads; the same files always give the same text.
+    def to_json(self, seal: str, week: str) -> str:
+        """The JSON text that `mesh-registry apply` reads; the same files and week always give the
+        same text.
 
         `seal` is a Fernet key, a secret: with it the database keeps keys that are shown once.
+        `week`, such as 2026-W48, makes the text another one once a week, so that keys that are
+        due are replaced though no file has changed.
         """
-        return json.dumps({"seal": seal, **self.model_dump(mode="json")}, sort_keys=True)
+        declared = self.model_dump(mode="json", exclude={"tags"})
+        return json.dumps({"seal": seal, "week": week, **declared}, sort_keys=True)
 
 
 def load(folder: Path) -> Registry:
@@ -82,10 +121,21 @@ def load(folder: Path) -> Registry:
     Raises RegistryError.
     """
     users = _parse(folder / "users.yaml", _Users).users
-    keys = _parse(folder / "keys.yaml", _Keys).keys
-    text = (folder / "policy.hujson").read_text(encoding="utf-8")
-    registry = Registry(users=users, policy=text, keys=keys)
-    faults = [*_name_faults(registry), *_key_faults(registry), *_policy_faults(registry)]
+    keys = _parse(folder / "keys.yaml", _Keys)
+    registry = Registry(
+        users=users,
+        policy=(folder / "policy.hujson").read_text(encoding="utf-8"),
+        keys=keys.keys,
+        api_keys=keys.api_keys,
+        tags=_parse(folder / "tags.yaml", _Tags).tags,
+    )
+    faults = [
+        *_name_faults(registry),
+        *_key_faults(registry),
+        *_lifetime_faults(registry),
+        *_reference_faults(registry),
+        *_policy_faults(registry),
+    ]
     if faults:
         raise RegistryError("\n  ".join([f"{folder}: {_count(faults)}", *faults]))
     return registry
@@ -124,6 +174,7 @@ def _name_faults(registry: Registry) -> list[str]:
     for file, names in (
         ("users.yaml: users", [user.name for user in registry.users]),
         ("keys.yaml: keys", [key.name for key in registry.keys]),
+        ("keys.yaml: api_keys", [key.name for key in registry.api_keys]),
     ):
         for i, name in enumerate(names):
             if name in names[:i]:
@@ -142,11 +193,42 @@ def _key_faults(registry: Registry) -> list[str]:
             faults.append(f"{where}: {key.name!r} needs either a user or tags, and not both")
         if key.user and key.user not in users:
             faults.append(f"{where}.user: {key.user!r} is not in users.yaml; add it there")
-        for tag in key.tags:
-            if tags is not None and tag not in tags:
-                known = ", ".join(sorted(tags))
-                faults.append(f"{where}.tags: {tag!r} is not in tagOwners; choose from {known}")
+        if tags is not None:
+            faults += _unknown(f"{where}.tags", key.tags, "tagOwners", tags)
     return faults
+
+
+def _lifetime_faults(registry: Registry) -> list[str]:
+    """A key that is due when it is made would be made anew each time."""
+    return [
+        f"keys.yaml: {kind}[{i}].rotate_before_hours: {key.rotate_before_hours} is not allowed:"
+        f" must be less than expiration_hours, {key.expiration_hours}"
+        for kind, keys in (("keys", registry.keys), ("api_keys", registry.api_keys))
+        for i, key in enumerate(keys)
+        if key.rotate_before_hours >= key.expiration_hours
+    ]
+
+
+def _reference_faults(registry: Registry) -> list[str]:
+    """Groups and tags that the policy does not know."""
+    groups, tags = _section(registry, "groups"), _section(registry, "tagOwners")
+    faults = []
+    if groups is not None:
+        for i, user in enumerate(registry.users):
+            faults += _unknown(f"users.yaml: users[{i}].admins", user.admins, "groups", groups)
+    if tags is not None:
+        for i, pattern in enumerate(registry.tags):
+            faults += _unknown(f"tags.yaml: tags[{i}].tags", pattern.tags, "tagOwners", tags)
+    return faults
+
+
+def _unknown(where: str, names: Sequence[str], section: str, known: Collection[str]) -> list[str]:
+    allowed = ", ".join(sorted(known))
+    return [
+        f"{where}: {name!r} is not in {section}; choose from {allowed}"
+        for name in names
+        if name not in known
+    ]
 
 
 def _policy_faults(registry: Registry) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Final
 
 from mesh import derp, headscale, secrets, templates
@@ -15,6 +16,8 @@ _PUBLIC: Final = "/etc/mesh/public"
 _ENTRY_PEM: Final = f"{_PUBLIC}/entry.pem"
 _ENTRY_UNIT: Final = "haproxy-entry.service"
 _REGISTRY: Final = "/usr/local/sbin/mesh-registry"
+_REGISTRY_LIBRARY: Final = f"{guard.LIBRARY.path}/registry"
+_REGISTRY_SOURCE: Final = Path(__file__).resolve().parents[2] / "registry"
 _STEWARD: Final = "/usr/local/sbin/mesh-entry"
 _STEWARD_CONFIG: Final = "/etc/mesh/entry.json"
 _STEWARD_UNIT: Final = "mesh-entry.service"
@@ -46,6 +49,7 @@ def bundle(
         _public_certificate(settings, credential, artifacts),
         _entry(settings, topology),
         _steward(settings, topology, host),
+        _registry(),
         Bundle(checks=_checks(settings, host)),
     )
 
@@ -104,6 +108,15 @@ def _entry(settings: Settings, topology: Topology) -> Bundle:
     )
 
 
+def _registry() -> Bundle:
+    """The operator's command for users, policy, keys and nodes, and what it is made of."""
+    command = File(path=_REGISTRY, content=templates.text("control", _REGISTRY), mode="0755")
+    return Bundle(
+        directories=(Directory(path=_REGISTRY_LIBRARY),),
+        files=(*parts.package(_REGISTRY_SOURCE, _REGISTRY_LIBRARY), command),
+    )
+
+
 def _steward(settings: Settings, topology: Topology, host: Host) -> Bundle:
     """What keeps clients' streams off the host whose loss matters most."""
     values = {
@@ -151,10 +164,7 @@ def _headscale(
             Directory(path="/var/lib/mesh", mode="0700"),
         ),
         artifacts=(program,),
-        files=(
-            *files,
-            File(path=_REGISTRY, content=templates.text("control", _REGISTRY), mode="0755"),
-        ),
+        files=files,
     )
     paths = (program.path, *(file.path for file in files))
     return parts.join(own, guard.bundle(settings, topology, host, passwords, *paths))

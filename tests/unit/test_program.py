@@ -17,6 +17,7 @@ from mesh import artifacts
 from tests import stacks
 from tests.unit.recorder import Recorder
 
+REGISTERED: Final = '{"keys": {}, "api_keys": {}, "users": {}}'
 SECRET: Final = "4dabf18193072939515e22adb298388d"  # how the engine marks a secret value
 KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI-not-a-real-key"
 
@@ -32,7 +33,7 @@ def _answer(name: str) -> dict[str, Any]:
         "result": f"password of {name}",
         "hex": "ab" * 32,
         "base64": "q83v" * 10 + "q80=",
-        "stdout": '{"keys": {}, "users": {}}' if name.endswith("-registry") else KEY,
+        "stdout": REGISTERED if name.endswith("-registry") else KEY,
     }
 
 
@@ -102,7 +103,8 @@ def test_every_bundle_travels_as_a_secret_on_standard_input(program: Recorder) -
 def test_no_command_line_holds_more_than_the_name_of_a_program(program: Recorder) -> None:
     lines = {inputs["create"] for inputs in _commands(program).values()}
 
-    assert lines == {f"sudo mesh-{what}" for what in ("boot", "apply", "database", "registry")}
+    names = ("boot", "apply", "database", "registry apply")
+    assert lines == {f"sudo mesh-{what}" for what in names}
 
 
 def test_every_connection_pins_the_host_key_also_on_the_way(program: Recorder) -> None:
