@@ -1,0 +1,1 @@
+"""What the control hosts do with users, keys, policy, addresses and records of Headscale."""
