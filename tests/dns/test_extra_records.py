@@ -32,6 +32,12 @@ def fixed(value: str, name: str = GRAFANA) -> dict[str, str]:
     return {"name": name, "type": "AAAA" if ":" in value else "A", "value": value}
 
 
+def until_asked(net: Tailnet, name: str, addresses: set[str]) -> None:
+    """Wait until the client answers for a name with these addresses."""
+    what = f"{name} is {sorted(addresses) or 'unknown'}"
+    waiting.eventually(what, lambda: net.asked(name) == addresses)
+
+
 @pytest.fixture(scope="module")
 def records_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What Headscale watches."""
@@ -83,12 +89,11 @@ def test_a_changed_record_reaches_a_client_without_a_restart(
 ) -> None:
     for value in ("100.64.2.10", "100.64.2.11", "100.64.2.12"):
         records.refresh(Config(records_file, (fixed(value),), {}), here)
-
-        waiting.eventually(f"the client has {value}", lambda v=value: net.asked(GRAFANA) == {v})
+        until_asked(net, GRAFANA, {value})
 
     records.refresh(Config(records_file, (), {}), here)
 
-    waiting.eventually("the client has none", lambda: net.asked(GRAFANA) == set())
+    until_asked(net, GRAFANA, set())
 
 
 def test_a_record_of_a_node_is_answered_with_its_addresses(
@@ -102,7 +107,7 @@ def test_a_record_of_a_node_is_answered_with_its_addresses(
     assert result.records == {WEB: [ipv4, ipv6]}
     assert result.missing == {"x.test": "nobody"}
     assert not result.warnings
-    waiting.eventually("by IPv4", lambda: net.asked(WEB) == {ipv4})
+    until_asked(net, WEB, {ipv4})
     assert net.asked(WEB, "AAAA") == {ipv6}
 
 
@@ -138,8 +143,18 @@ def test_a_record_outside_of_the_mesh_s_domain_is_answered_before_a_split_domain
 
     records.refresh(Config(records_file, (fixed("100.64.2.30", inside),), {}), here)
 
-    waiting.eventually("an answer", lambda: net.asked(inside) == {"100.64.2.30"})
+    until_asked(net, inside, {"100.64.2.30"})
     assert net.asked(tailnet.INSIDE) == {tailnet.INSIDE_ADDRESS}, "the rest goes to its resolver"
+
+
+def test_a_record_with_the_name_of_a_node_hides_the_node(
+    net: Tailnet, here: Here, records_file: Path
+) -> None:
+    records.refresh(Config(records_file, (fixed("100.64.2.35", f"{NODE}.{BASE}"),), {}), here)
+    until_asked(net, f"{NODE}.{BASE}", {"100.64.2.35"})
+
+    records.refresh(Config(records_file, (), {}), here)
+    until_asked(net, f"{NODE}.{BASE}", {net.headscale("nodes", "list")[0]["ip_addresses"][0]})
 
 
 def test_an_alias_is_dropped_by_the_client(net: Tailnet, here: Here, records_file: Path) -> None:
@@ -147,7 +162,7 @@ def test_an_alias_is_dropped_by_the_client(net: Tailnet, here: Here, records_fil
 
     records.refresh(Config(records_file, (alias, fixed("100.64.2.40")), {}), here)
 
-    waiting.eventually("the other record", lambda: net.asked(GRAFANA) == {"100.64.2.40"})
+    until_asked(net, GRAFANA, {"100.64.2.40"})
     assert net.asked(f"gitlab.{BASE}") == set(), "else the settings could allow a CNAME"
 
 
@@ -165,7 +180,7 @@ def test_headscale_follows_many_changes_in_a_row(
     for number in range(1, 41):
         records.refresh(Config(records_file, (fixed(f"100.64.9.{number}"),), {}), here)
 
-    waiting.eventually("the last one", lambda: net.asked(GRAFANA) == {"100.64.9.40"})
+    until_asked(net, GRAFANA, {"100.64.9.40"})
 
 
 def test_a_file_that_somebody_still_reads_is_followed_once_he_has_done(
@@ -175,7 +190,7 @@ def test_a_file_that_somebody_still_reads_is_followed_once_he_has_done(
         for value in ("100.64.2.50", "100.64.2.51"):
             records.refresh(Config(records_file, (fixed(value),), {}), here)
 
-    waiting.eventually("the last one", lambda: net.asked(GRAFANA) == {"100.64.2.51"})
+    until_asked(net, GRAFANA, {"100.64.2.51"})
 
 
 def test_headscale_does_not_start_without_the_file(tmp_path: Path) -> None:
