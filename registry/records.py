@@ -143,7 +143,8 @@ def _read(path: Path) -> list[Record] | None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, list) else None
+    whole = isinstance(found, list) and all(isinstance(record, dict) for record in found)
+    return found if whole else None
 
 
 def _replace(path: Path, text: str) -> None:
@@ -183,7 +184,10 @@ class Here:
             raise PlaceError(f"list the nodes: {error}") from None
         if result.returncode != 0:
             raise PlaceError(f"list the nodes: {' '.join(result.stderr.split()[-30:])}")
-        return listed(result.stdout)
+        try:
+            return listed(result.stdout)
+        except ValueError as error:
+            raise PlaceError(f"list the nodes: {error}") from None
 
     def kept(self) -> Addresses:
         rows = self._ask("SELECT nodes FROM fence.records")

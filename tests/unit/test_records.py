@@ -144,8 +144,9 @@ def test_no_records_are_an_empty_list_which_headscale_takes(tmp_path: Path) -> N
     assert written(config) == []
 
 
-def test_a_broken_file_is_written_anew(config: Config) -> None:
-    config.file.write_text('[{"name": "graf')
+@pytest.mark.parametrize("text", ['[{"name": "graf', "[1]", "{}", ""])
+def test_a_broken_file_is_written_anew(config: Config, text: str) -> None:
+    config.file.write_text(text)
 
     assert records.refresh(config, Told(known={NODE: BOTH})).changed
     assert written(config)[0] == GRAFANA
