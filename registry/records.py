@@ -260,7 +260,7 @@ def run(given: argparse.Namespace) -> int:
     try:
         result = refresh(Config.load(CONFIG), Here())
     except (OSError, ValueError, KeyError) as error:
-        print(f"mesh-registry: records: {error!r}", file=sys.stderr)
+        print(f"mesh-registry: records: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     tell_missing = result.changed or not given.quiet
     left_out = [
