@@ -154,11 +154,29 @@ def _address_plan_holds(settings: Settings) -> Iterator[Fault]:
                 )
 
 
-def _extra_records_are_mesh_names(settings: Settings) -> Iterator[Fault]:
+def _extra_records_take_no_name(settings: Settings) -> Iterator[Fault]:
+    """Clients answer such a name themselves, so it hides whatever has the name elsewhere."""
+    dns = settings.magic_dns
+    public = {f"{relay.host}.{settings.dns.zone}" for relay in settings.relays}
+    seen: dict[str, str] = {}
+    for name in dns.extra_records:
+        full, key = dns.full(name), f"magic_dns.extra_records.{name}"
+        if full in {settings.server_name, *public}:
+            yield key, f"{full!r} is a public name that clients need as it is; choose another"
+        if full in seen:
+            yield key, f"{name!r} and {seen[full]!r} are the same name, {full}; remove one"
+        seen[full] = name
+
+
+def _split_leaves_the_mesh_its_names(settings: Settings) -> Iterator[Fault]:
     base = settings.magic_dns.base_domain
-    for name in settings.magic_dns.extra_records:
-        if not name.endswith(f".{base}"):
-            yield f"magic_dns.extra_records.{name}", f"{name!r} must end in .{base}"
+    for domain in settings.magic_dns.split:
+        if f".{domain}".endswith(f".{base}"):
+            yield (
+                f"magic_dns.split.{domain}",
+                f"{domain!r} is of base_domain ({base}), which clients answer themselves; use"
+                " extra_records for names in it",
+            )
 
 
 _RULES = (
@@ -170,5 +188,6 @@ _RULES = (
     _relays_are_unique,
     _server_stays_outside_the_base_domain,
     _address_plan_holds,
-    _extra_records_are_mesh_names,
+    _extra_records_take_no_name,
+    _split_leaves_the_mesh_its_names,
 )

@@ -11,9 +11,18 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
 
-from mesh import catalogue
+from mesh import catalogue, resolution
 from mesh.catalogue import Cloud, DnsProvider, OperatingSystem
 
 MESH_V4: Final = ipaddress.IPv4Network("100.64.0.0/10")  # carrier-grade NAT range (RFC 6598)
@@ -33,7 +42,14 @@ def _domain(value: str) -> str:
     return value
 
 
+def _record_name(value: str) -> str:
+    return value if re.fullmatch(_LABEL, value) else _domain(value)
+
+
 Domain = Annotated[str, AfterValidator(_domain)]
+RecordName = Annotated[str, AfterValidator(_record_name)]
+Resolver = Annotated[str, PlainValidator(resolution.resolver)]
+Target = Annotated[resolution.Target, PlainValidator(resolution.target)]
 Network4 = ipaddress.IPv4Network
 Code = Annotated[str, Field(pattern=_CODE)]
 
@@ -146,16 +162,30 @@ class MagicDns(_Frozen):
     """Names inside the mesh."""
 
     base_domain: Domain = Field(description="Suffix of node names; never holds the server's name.")
-    nameservers: tuple[ipaddress.IPv4Address, ...] = Field(
-        description="Resolvers handed to clients.", min_length=1
+    nameservers: tuple[Resolver, ...] = Field(
+        description="Resolvers handed to clients: addresses, or URLs for DNS over HTTPS.",
+        min_length=1,
     )
-    split: dict[Domain, tuple[ipaddress.IPv4Address, ...]] = Field(
+    split: dict[Domain, Annotated[tuple[Resolver, ...], Field(min_length=1)]] = Field(
         default_factory=dict, description="Resolvers for single domains."
     )
     search_domains: tuple[Domain, ...] = Field((), description="Search list of clients.")
-    extra_records: dict[str, ipaddress.IPv4Address] = Field(
-        default_factory=dict, description="Fixed A records of the mesh's own names."
+    extra_records: Annotated[dict[RecordName, Target], BeforeValidator(resolution.named)] = Field(
+        default_factory=dict,
+        description=(
+            "Names that no node has, each with its addresses or the node whose addresses it gets;"
+            " a name without a dot is one of base_domain."
+        ),
     )
+
+    def full(self, name: str) -> str:
+        """The whole of a name that may leave base_domain out."""
+        return name if "." in name else f"{name}.{self.base_domain}"
+
+    @property
+    def records(self) -> dict[str, resolution.Target]:
+        """What each extra name leads to, by its whole name."""
+        return {self.full(name): target for name, target in self.extra_records.items()}
 
 
 class Settings(_Frozen):
@@ -255,7 +285,8 @@ def _lines(fault: Any) -> list[str]:
 def _key(location: tuple[str | int, ...]) -> str:
     key = ""
     for part in location:
-        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else part
+        if part != "[key]":  # of pydantic's, for a wrong key
+            key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else part
     return key
 
 

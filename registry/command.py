@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from registry import apply, keys, nodes, policy, tags, users
+from registry import apply, keys, nodes, policy, records, tags, users
 from registry.place import Place
 from registry.server import Headscale
 from registry.store import Store
@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         ("nodes", "every node", live(_nodes)),
     ):
         commands.add_parser(name, help=text).set_defaults(work=work)
+    extra = commands.add_parser("records", help="bring the extra DNS records up to date")
+    extra.add_argument("--quiet", action="store_true", help="tell of a missing node once")
+    extra.set_defaults(work=_records)
     _add_policy(commands.add_parser("policy", help="the policy in force, and earlier ones"))
     _add_keys(commands.add_parser("keys", help="pre-auth keys and API keys"))
     _add_tags(commands.add_parser("tags", help="tags by patterns on standard input"))
@@ -98,6 +101,10 @@ def _add_tags(parser: argparse.ArgumentParser) -> None:
 
 def _apply(_: Given, place: Place) -> dict[str, Any]:
     return apply.run(place, sys.stdin.read())
+
+
+def _records(given: Given, place: Place) -> dict[str, Any]:
+    return records.run(place, quiet=given.quiet)
 
 
 def _users(_: Given, server: Headscale, store: Store) -> dict[str, Any]:

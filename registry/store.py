@@ -10,10 +10,9 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg2
-from cryptography.fernet import Fernet, InvalidToken
 
 from registry.place import Place
 from registry.trouble import RegistryError
@@ -21,6 +20,9 @@ from registry.trouble import RegistryError
 HISTORY: Final = 100  # policies that are kept
 _LOCK: Final = 0x6D657368  # whoever changes something holds it
 LOCK_SECONDS: Final = 60
+
+if TYPE_CHECKING:
+    from registry.seal import Seal
 
 Kept = dict[str, Any]  # {"users": {name: id}, "keys": {name: record}, "api_keys": {name: record}}
 
@@ -64,15 +66,11 @@ class Store:
         if not rows:
             return "", {}
         digest, sealed = rows[0]
-        try:
-            kept: Kept = json.loads(self._fernet().decrypt(sealed.encode()))
-        except InvalidToken:
-            raise RegistryError("the kept keys were sealed by another stack") from None
-        return digest, kept
+        return digest, json.loads(self._seal().open(sealed))
 
     def write(self, digest: str, kept: Kept) -> None:
         """Replace it in one step."""
-        sealed = self._fernet().encrypt(json.dumps(kept, sort_keys=True).encode()).decode()
+        sealed = self._seal().close(json.dumps(kept, sort_keys=True))
         self.ask(
             "INSERT INTO fence.registry (digest, sealed) VALUES (%s, %s) ON CONFLICT (one)"
             " DO UPDATE SET digest = excluded.digest, sealed = excluded.sealed",
@@ -119,11 +117,10 @@ class Store:
         except psycopg2.Error as error:
             raise RegistryError(f"ask the database: {_words(error)}") from None
 
-    def _fernet(self) -> Fernet:
-        try:
-            return Fernet(self._place.seal.read_text(encoding="ascii").strip())
-        except FileNotFoundError:
-            raise RegistryError(f"{self._place.seal}: missing; `pulumi up` brings it") from None
+    def _seal(self) -> Seal:
+        from registry.seal import Seal  # what runs each half minute does not load cryptography
+
+        return Seal(self._place.seal)
 
 
 def _words(error: psycopg2.Error) -> str:

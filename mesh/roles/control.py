@@ -8,7 +8,7 @@ from typing import Final
 
 from mesh import derp, headscale, secrets, templates
 from mesh.bundle import Bundle, Check, Directory, File, Unit, User
-from mesh.roles import certificate, guard, parts, relay_watch
+from mesh.roles import certificate, guard, parts, records, relay_watch
 from mesh.settings import Settings, Size
 from mesh.topology import Host, Topology
 
@@ -45,6 +45,7 @@ def bundle(
         Bundle(files=(parts.hosts_file(topology, f"127.0.0.1 {parts.POSTGRES_NAME}"),)),
         _proxy("postgres", databases=topology.having("database")),
         relay_watch.control_part(settings, topology, relays),
+        records.bundle(settings.magic_dns),
         _headscale(settings, topology, host, passwords, noise_key, own, artifacts),
         _public_certificate(settings, credential, artifacts),
         _entry(settings, topology),

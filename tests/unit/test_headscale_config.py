@@ -41,7 +41,7 @@ def test_metrics_and_remote_control_stay_on_the_host() -> None:
 def test_split_dns_uses_the_key_that_headscale_reads() -> None:
     nameservers = configuration()["dns"]["nameservers"]
 
-    assert nameservers["split"] == {"internal.company.com": ["10.0.0.1"]}
+    assert nameservers["split"]["company.internal"] == ["10.0.0.1", "10.0.0.2"]
     assert "restricted" not in nameservers, "Headscale ignores it silently"
 
 

@@ -35,6 +35,12 @@ CREATE TABLE IF NOT EXISTS fence.policy (
     note text NOT NULL
 );
 
+-- The addresses of the nodes that extra DNS records name, as the active host saw them last.
+CREATE TABLE IF NOT EXISTS fence.records (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    nodes jsonb NOT NULL
+);
+
 -- Makes the caller's host the only one whose Headscale may log in. Raises 55000 unless the token
 -- is newer than the last one, or the same again from the same host.
 CREATE OR REPLACE FUNCTION fence.take(wanted bigint) RETURNS void
@@ -86,6 +92,7 @@ GRANT USAGE ON SCHEMA fence TO guard;
 GRANT SELECT ON fence.holder TO guard;
 GRANT SELECT, INSERT, UPDATE ON fence.registry TO guard;
 GRANT SELECT, INSERT, DELETE ON fence.policy TO guard;
+GRANT SELECT, INSERT, UPDATE ON fence.records TO guard;
 GRANT EXECUTE ON FUNCTION fence.take(bigint), fence.kick() TO guard;
 
 RESET ROLE;
