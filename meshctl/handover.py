@@ -62,7 +62,7 @@ async def hand_over(session: Session, pair: Pair) -> Done:
         serves = await _until(lambda: _guard(session, pair.new), lambda one: one.serves)
         seconds = time.monotonic() - began
     finally:
-        await session.ask(pair.old, START)
+        await _start_again(session, pair.old)
     if not serves:
         raise MeshctlError(
             f"{pair.new} did not take over within {TAKES_SECONDS:g} s; the guard of {pair.old} runs"
@@ -71,6 +71,14 @@ async def hand_over(session: Session, pair: Pair) -> Done:
     if not await _until(lambda: _guard(session, pair.old), lambda one: one.ready):
         raise MeshctlError(f"{pair.new} serves, but {pair.old} does not stand by: `meshctl status`")
     return Done(pair, round(seconds, 1))
+
+
+async def _start_again(session: Session, name: str) -> None:
+    try:
+        await session.ask(name, START)
+    except HostError as error:
+        remedy = "the host does it by itself within two minutes; see `meshctl status` then"
+        raise HostError(name, asked=START, said=error.said, remedy=remedy) from None
 
 
 async def _guard(session: Session, name: str) -> Guard:

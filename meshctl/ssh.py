@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -167,7 +168,8 @@ def _why(name: str, host: Host, error: Exception) -> tuple[str, str]:
             f"{where} does not answer within {CONNECT_SECONDS:g} s",
             f"is your own address in mesh:admin_cidrs? if so, see {name} in the cloud's console",
         )
-    text = str(error) or type(error).__name__
+    number = error.errno if isinstance(error, OSError) else None
+    text = os.strerror(number).lower() if number else str(error) or type(error).__name__
     return f"{where} cannot be reached: {text}", f"see {name} in the cloud's console"
 
 

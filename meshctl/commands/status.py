@@ -54,13 +54,17 @@ def _screen(told: Facts, judged: Verdict) -> None:
     else:
         head = ("database", "role", "state", "lag MB")
         show.table(head, [_member(member) for member in told.members])
-    voters = told.voters or {}
-    well = [name for name, healthy in voters.items() if healthy]
     show.line()
-    show.line(f"etcd:    {len(well)} of {len(voters)} voters healthy ({', '.join(well) or 'none'})")
-    relays = told.relays["relays"] if told.relays else []
-    inside = [relay["relay"] for relay in relays if relay["in_map"]]
-    show.line(f"relays:  {len(inside)} of {len(relays)} in the map ({', '.join(inside) or 'none'})")
+    show.line(f"etcd:    {_count(told.voters, 'voters healthy')}")
+    relays = told.relays and {one["relay"]: one["in_map"] for one in told.relays["relays"]}
+    show.line(f"relays:  {_count(relays, 'in the map')}")
+
+
+def _count(known: dict[str, bool] | None, what: str) -> str:
+    if known is None:
+        return "could not be asked"
+    well = [name for name, good in known.items() if good]
+    return f"{len(well)} of {len(known)} {what} ({', '.join(well) or 'none'})"
 
 
 def _hosts(told: Facts) -> list[tuple[object, ...]]:
@@ -77,5 +81,5 @@ def _hosts(told: Facts) -> list[tuple[object, ...]]:
 
 
 def _member(member: dict[str, Any]) -> tuple[object, ...]:
-    lag = member.get("Lag in MB", "-")
-    return member["Member"], member["Role"], member.get("State"), lag
+    # Of the leader it is not told.
+    return member["Member"], member["Role"], member.get("State"), member.get("Receive Lag")
