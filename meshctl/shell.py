@@ -17,6 +17,7 @@ from meshctl.stack import Host, Mesh
 from meshctl.trouble import MeshctlError
 
 AGENT_SECONDS: Final = 5.0
+KEY_SECONDS: Final = 60  # it is needed to connect only; an agent that is left behind forgets it
 
 
 def config(mesh: Mesh, folder: Path) -> str:
@@ -98,6 +99,6 @@ async def _give_key(mesh: Mesh, path: Path) -> None:
             while not path.exists():
                 await asyncio.sleep(0.01)
             async with asyncssh.connect_agent(str(path)) as client:
-                await client.add_keys([key])
+                await client.add_keys([key], lifetime=KEY_SECONDS)
     except (TimeoutError, OSError, ValueError, asyncssh.Error) as error:
         raise MeshctlError(f"ssh-agent does not take the key: {error}") from None

@@ -33,6 +33,7 @@ def json_said(value: object, status: int = 0) -> Said:
     return Said(json.dumps(value) + "\n", status)
 
 
+SILENT: Final = Said(status=-1)  # a command that does not end by itself
 Script = Said | Callable[[str], Said]  # of what is on standard input
 
 
@@ -70,6 +71,9 @@ class SshHost:
         self.asked.append((command, stdin))
         script = self.answers.get(command, Said(status=127, stderr=f"{command}: not found\n"))
         said = script if isinstance(script, Said) else script(stdin)
+        if said is SILENT:
+            await process.wait_closed()
+            return
         process.stdout.write(said.stdout)
         process.stderr.write(said.stderr)
         process.exit(said.status)

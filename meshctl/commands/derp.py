@@ -9,6 +9,7 @@ import typer
 from meshctl import facts, options, show
 from meshctl.ssh import Session
 from meshctl.trouble import MeshctlError
+from meshctl.verdict import QUIET_SECONDS
 
 app = typer.Typer(no_args_is_help=True, help="Relays in the DERP map.")
 
@@ -27,6 +28,10 @@ def show_relays(context: typer.Context, json: options.Json = False) -> None:
     show.line(
         f"at most {told['limit']} out by themselves; told {show.span(told['age_seconds'])} ago"
     )
+    if told["age_seconds"] > QUIET_SECONDS:
+        show.line("OLD: mesh-relay-watch tells nothing any more")
+    if told["own_network_sick"]:
+        show.line("more than half fail at once: it is taken for a fault on the side of ops-1")
     if told["trouble"]:
         show.line(f"no decision: {told['trouble']}")
 
@@ -72,4 +77,6 @@ def _row(relay: dict[str, Any]) -> tuple[object, ...]:
 def _result(probe: dict[str, Any] | None) -> str:
     if probe is None:
         return "-"
+    if probe["age_seconds"] > QUIET_SECONDS:
+        return f"? (for {show.span(probe['age_seconds'])})"
     return "ok" if probe["passed"] else f"FAILS {show.span(probe['for_seconds'])}"

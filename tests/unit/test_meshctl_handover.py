@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from meshctl import handover
 from meshctl.control import GUARD
-from meshctl.facts import MEMBERS
+from meshctl.facts import MEMBERS, RELAYS
 from meshctl.handover import SAFETY, START, STOP
 from tests.ssh_hosts import Fleet, Said
-from tests.unit.meshctl_mesh import Operator, guard, members
+from tests.unit.meshctl_mesh import Operator, guard, members, relays
 
 SWITCH = "sudo patronictl switchover --leader pg-1 --candidate pg-2 --force"
 SET = "sudo mesh-relays set sh out"
@@ -108,6 +110,14 @@ def test_relays_are_shown_with_what_the_probes_say(operator: Operator) -> None:
     assert operator.runs("derp", "show") == 0
     assert operator.out.splitlines()[1].split()[:5] == ["bj", "BJ", "in", "-", "auto"]
     assert "at most 1 out by themselves" in operator.out
+
+
+def test_a_watcher_that_tells_nothing_any_more_is_named(operator: Operator, fleet: Fleet) -> None:
+    _, _, told = relays().stdout.partition("\n")
+    fleet["ops-1"].answers[RELAYS] = Said(f"{time.time() + 300:.0f}\n{told}")
+
+    assert operator.runs("derp", "show") == 0
+    assert "OLD: mesh-relay-watch tells nothing any more" in operator.out
 
 
 def test_a_wish_for_a_relay_goes_to_the_operations_host(operator: Operator, fleet: Fleet) -> None:

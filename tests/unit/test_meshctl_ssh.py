@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import tempfile
@@ -10,9 +11,10 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from meshctl import ssh
+from meshctl import ssh, stack
 from meshctl.facts import MEMBERS
-from tests.ssh_hosts import Fleet, Said
+from meshctl.trouble import NotKnown
+from tests.ssh_hosts import SILENT, Fleet, Said
 from tests.unit.meshctl_mesh import Operator
 
 
@@ -80,6 +82,18 @@ def test_a_host_that_never_answers_is_given_up(
     told = operator.reads("status")
 
     assert "192.0.2.1" in told["control"]["hs-2"]["error"]
+
+
+def test_a_command_that_does_not_end_is_given_up_and_may_have_been_done(fleet: Fleet) -> None:
+    fleet["hs-1"].answers["sleep"] = SILENT
+    mesh = stack.load("prod", str(fleet.outputs), Path())
+
+    async def ask() -> None:
+        async with ssh.Session(mesh) as session:
+            await session.run("hs-1", "sleep", within=0.2)
+
+    with pytest.raises(NotKnown, match=r"(?s)hs-1: no answer within 0.2 s.*asked: sleep.*do: see"):
+        asyncio.run(ask())
 
 
 def test_ssh_runs_a_command_on_a_private_host_and_gives_its_exit_status(
