@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 
 import pytest
@@ -141,3 +142,37 @@ def test_a_limit_is_passed_on(operator: Operator, fleet: Fleet) -> None:
     fleet["ops-1"].answers["sudo mesh-relays limit 0"] = Said("at most 0 out by themselves.\n")
 
     assert operator.runs("derp", "limit", "0") == 0
+
+
+def test_with_the_outputs_on_standard_input_nobody_can_be_asked(
+    operator: Operator,
+    fleet: Fleet,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _guards_hand_over(fleet)
+    monkeypatch.setattr("sys.stdin", io.StringIO(fleet.outputs.read_text()))
+
+    assert operator.runs("--outputs", "-", "failover") == 3
+    assert "give --yes" in operator.err
+    assert _done(fleet, "hs-1") == []
+
+
+def test_with_the_outputs_on_standard_input_they_are_read_once(
+    operator: Operator,
+    fleet: Fleet,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _guards_hand_over(fleet)
+    monkeypatch.setattr("sys.stdin", io.StringIO(fleet.outputs.read_text()))
+
+    assert operator.runs("--outputs", "-", "failover", "--yes") == 0
+
+
+def test_a_guard_that_cannot_be_started_again_is_said_to_start_by_itself(
+    operator: Operator, fleet: Fleet
+) -> None:
+    _guards_hand_over(fleet)
+    fleet["hs-1"].answers[START] = Said(status=1, stderr="Job failed")
+
+    assert operator.runs("failover", "--yes") == 3
+    assert "hs-1: Job failed" in operator.err and "within two minutes" in operator.err

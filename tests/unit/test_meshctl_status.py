@@ -136,3 +136,17 @@ def test_the_outputs_come_from_pulumi_unless_given(
 
 def test_wrong_usage_is_not_taken_for_an_outage(operator: Operator) -> None:
     assert operator.runs("status", "--jsno") == 64
+
+
+def test_two_hosts_that_say_they_serve_are_named(operator: Operator, fleet: Fleet) -> None:
+    fleet["hs-2"].answers[GUARD] = guard("hs-2", "active")
+
+    assert operator.runs("status") == 1
+    assert "hs-1 and hs-2 both say that they serve" in operator.out
+
+
+def test_without_a_quorum_of_etcd_it_is_down(operator: Operator, fleet: Fleet) -> None:
+    fleet["ops-1"].answers[VOTERS] = voters("pg-1", "pg-2")
+
+    assert operator.runs("status") == 2
+    assert "etcd has no quorum: pg-1, pg-2 not healthy" in operator.out
