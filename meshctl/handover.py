@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,7 +22,11 @@ SWITCH_SECONDS: Final = 120.0
 STOP: Final = "sudo systemctl stop mesh-guard.service"
 START: Final = "sudo systemctl start mesh-guard.service"
 # If this machine or its connection dies in between, the host starts its guard by itself.
-SAFETY: Final = f"sudo systemd-run --quiet --on-active=120 {START.removeprefix('sudo ')}"
+_TIMER: Final = "mesh-handover"
+SAFETY: Final = (
+    f"sudo systemd-run --quiet --unit={_TIMER} --on-active=120 {START.removeprefix('sudo ')}"
+)
+CALM: Final = f"sudo systemctl stop {_TIMER}.timer"
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,8 @@ async def _start_again(session: Session, name: str) -> None:
     except HostError as error:
         remedy = "the host does it by itself within two minutes; see `meshctl status` then"
         raise HostError(name, asked=START, said=error.said, remedy=remedy) from None
+    with contextlib.suppress(HostError):  # it does no harm
+        await session.ask(name, CALM)
 
 
 async def _guard(session: Session, name: str) -> Guard:

@@ -30,7 +30,8 @@ def members(primary: str = "pg-1", standby: str | None = "pg-2") -> Said:
     rows = [{"Cluster": "mesh", "Member": primary, "Role": "Leader", "State": "running", "TL": 1}]
     if standby:
         rows.append({"Cluster": "mesh", "Member": standby, "Role": "Sync Standby",
-                     "State": "streaming", "TL": 1, "Receive LSN": "0/4000060", "Receive Lag": 0})  # fmt: skip
+                     "State": "streaming", "TL": 1,
+                     "Receive LSN": "0/4000060", "Receive Lag": 0})  # fmt: skip
     return json_said(rows)
 
 

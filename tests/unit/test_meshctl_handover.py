@@ -10,7 +10,7 @@ import pytest
 from meshctl import handover
 from meshctl.control import GUARD
 from meshctl.facts import MEMBERS, RELAYS
-from meshctl.handover import SAFETY, START, STOP
+from meshctl.handover import CALM, SAFETY, START, STOP
 from tests.ssh_hosts import Fleet, Said
 from tests.unit.meshctl_mesh import Operator, guard, members, relays
 
@@ -38,7 +38,7 @@ def _guards_hand_over(fleet: Fleet, *, taken: bool = True) -> None:
         fleet["hs-1"].answers[GUARD] = guard("hs-1", "standby")
         return Said()
 
-    fleet["hs-1"].answers |= {SAFETY: Said(), STOP: stop, START: start}
+    fleet["hs-1"].answers |= {SAFETY: Said(), STOP: stop, START: start, CALM: Said()}
 
 
 def _done(fleet: Fleet, host: str) -> list[str]:
@@ -54,7 +54,7 @@ def test_headscale_is_handed_over_and_the_old_host_stands_by(
 
     assert operator.runs("failover", "--yes") == 0
     assert operator.out.startswith("hs-2 has taken over from hs-1 within ")
-    assert _done(fleet, "hs-1") == [SAFETY, STOP, START]
+    assert _done(fleet, "hs-1") == [SAFETY, STOP, START, CALM]
 
 
 def test_a_guard_is_started_again_when_nobody_takes_over(operator: Operator, fleet: Fleet) -> None:
@@ -62,7 +62,7 @@ def test_a_guard_is_started_again_when_nobody_takes_over(operator: Operator, fle
 
     assert operator.runs("failover", "--yes") == 3
     assert "hs-2 did not take over" in operator.err
-    assert _done(fleet, "hs-1")[-1] == START
+    assert START in _done(fleet, "hs-1")
 
 
 def test_without_a_standby_that_is_ready_nothing_is_stopped(
@@ -176,3 +176,14 @@ def test_a_guard_that_cannot_be_started_again_is_said_to_start_by_itself(
 
     assert operator.runs("failover", "--yes") == 3
     assert "hs-1: Job failed" in operator.err and "within two minutes" in operator.err
+    assert CALM not in _done(fleet, "hs-1")
+
+
+def test_a_host_that_would_not_start_its_guard_by_itself_is_not_stopped(
+    operator: Operator, fleet: Fleet
+) -> None:
+    _guards_hand_over(fleet)
+    fleet["hs-1"].answers[SAFETY] = Said(status=1, stderr="Unit mesh-handover.timer exists")
+
+    assert operator.runs("failover", "--yes") == 3
+    assert STOP not in _done(fleet, "hs-1")
