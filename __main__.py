@@ -17,6 +17,7 @@ async def main() -> None:
 
     pulumi.export("server_url", f"https://{settings.server_name}")
     pulumi.export("hosts", mesh.host_table)
+    pulumi.export("bastion", mesh.bastion)
     pulumi.export("operators_key", mesh.operators_key)
     pulumi.export("keys", mesh.keys)
     pulumi.export("api_keys", mesh.api_keys)
