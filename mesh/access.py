@@ -7,7 +7,7 @@ it against the real programs. It expects a policy that `mesh.policy_rules` finds
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -33,8 +33,11 @@ PROTOCOLS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 _PINGS: Final = ("icmp", "ipv6-icmp")
 
+# How a login reads, and how it is kept among the services of a line.
+_AS: Final = {"accept": "as", "check": "after a check as"}
+
 Line = tuple[str, str]  # source, destination
-Services = Mapping[str, Ports]  # by protocol, or by "as USER" for SSH
+Services = Mapping[str, Ports]  # by protocol, or by "as root" for SSH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,21 +291,21 @@ def _entries(policy: Policy) -> Iterator[tuple[str, str, str, Ports]]:
         for name in DEFAULT_PROTOCOLS if opening.protocol is None else (opening.protocol,):
             yield opening.source, opening.destination, name, opening.ports
     for entry in policy.logins:
-        after = "" if entry.action == "accept" else " after a check"
         for user in entry.users:
-            yield entry.source, f"ssh {entry.destination}", f"as {user}{after}", ALL
+            yield entry.source, f"ssh {entry.destination}", f"{_AS[entry.action]} {user}", ALL
 
 
 def _words(services: Services) -> str:
-    """ "tcp+udp 22,80; icmp *", or "as root, as ubuntu" for SSH."""
+    """ "tcp+udp 22,80; icmp *", or "as root, ubuntu" for SSH."""
+    names = sorted(services)
+    logins = [
+        f"{words} {', '.join(users)}"
+        for words in _AS.values()
+        if (users := [name.removeprefix(f"{words} ") for name in names if name.startswith(words)])
+    ]
     by_ports: dict[Ports, list[str]] = {}
-    logins = sorted(name for name in services if name.startswith("as "))
-    for name in sorted(services.keys() - set(logins)):
-        by_ports.setdefault(services[name], []).append(name)
+    for name in names:
+        if not name.startswith(tuple(_AS.values())):
+            by_ports.setdefault(services[name], []).append(name)
     ports = sorted(f"{'+'.join(names)} {ports}" for ports, names in by_ports.items())
-    return "; ".join([*ports, *_joined(logins)])
-
-
-def _joined(logins: Iterable[str]) -> list[str]:
-    text = ", ".join(logins)
-    return [text] if text else []
+    return "; ".join([*ports, *logins])

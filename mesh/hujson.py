@@ -37,7 +37,7 @@ class HujsonError(ValueError):
 class Document:
     """A value, and where its parts were written.
 
-    Of a key that is written twice the last value counts; `repeated` has the line of each repeat.
+    Of a key that is written twice the last value counts; `repeated` has the line before it.
     """
 
     value: Any
@@ -128,7 +128,7 @@ class _Reader:
             token = self._take("string", 'a key in "…" or }')
             key = json.loads(token.text)
             if key in made:
-                self.repeated[(*path, key)] = token.line
+                self.repeated[(*path, key)] = self.lines[(*path, key)]
             self.lines[(*path, key)] = token.line
             self._take(":", "a colon after the key")
             made[key] = self._value((*path, key))
