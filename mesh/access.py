@@ -198,6 +198,8 @@ def _is_source(policy: Policy, name: str, node: Node) -> bool:
 
 
 def _is_destination(policy: Policy, name: str, source: Node, node: Node) -> bool:
+    if name == "*":  # Headscale 0.29.2 sends it as it is: subnets behind a node as well
+        return True
     if name == "autogroup:self":
         return source.owner is not None and source.owner == node.owner
     if name == "autogroup:internet":

@@ -33,7 +33,10 @@ _SSH_DESTINATIONS: Final = (*_SSH_SOURCES, "autogroup:self")
 
 @dataclass(frozen=True, order=True)
 class Fault:
-    """One fault: which file under policy/, which line, what is wrong and what to write."""
+    """One fault: which file under policy/, what is wrong and what to write.
+
+    `line` is 0 where Headscale does not tell enough to find it.
+    """
 
     file: str
     line: int
@@ -41,7 +44,7 @@ class Fault:
     warning: bool = False  # allowed, but worth a second look
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.text}"
+        return f"{self.file}:{self.line}: {self.text}" if self.line else f"{self.file}: {self.text}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +230,8 @@ def _grants(files: Files) -> Iterator[Found]:
             yield from _alias(files, (*path, "dst", j), name, _DESTINATIONS)
         for j, text in enumerate(rule.get("ip", ())):
             yield from _ports((*path, "ip", j), text.rpartition(":")[2])
+        if not rule.get("ip") and not rule.get("app"):
+            yield path, "the grant opens nothing; write what it opens as ip or app"
 
 
 def _ends(files: Files, path: Path, names: list[str]) -> Iterator[Found]:
