@@ -76,11 +76,16 @@ def faults(value: Any, allowed: Mapping[str, _Shape]) -> Iterator[Found]:
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """ "write tagOwners" for a near miss, else everything that is allowed."""
-    by_small = {each.lower(): each for each in known}
-    near = difflib.get_close_matches(name.lower(), by_small, 1, 0.7)
+    # Without what all of them begin with: it would make every name a near one.
+    by_ending = {_ending(each): each for each in known}
+    near = difflib.get_close_matches(_ending(name), by_ending, 1, 0.7)
     if near:
-        return f"write {by_small[near[0]]}"
-    return f"choose from {', '.join(sorted(by_small.values()))}" if by_small else "none is declared"
+        return f"write {by_ending[near[0]]}"
+    return f"choose from {', '.join(sorted(by_ending.values()))}" if by_ending else "declare it"
+
+
+def _ending(name: str) -> str:
+    return name.lower().rpartition(":")[2]
 
 
 def _section(path: Path, value: Any, shape: _Shape) -> Iterator[Found]:
