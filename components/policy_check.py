@@ -59,18 +59,24 @@ def faults(trial: Trial, headscale: Artifact, remembered: Path) -> list[Fault]:
     mark = remembered / trial.fingerprint(headscale.sha256)
     if mark.exists():
         return []
-    with tempfile.TemporaryDirectory(prefix="mesh-policy-") as scratch:
-        answer = _ask(trial, headscale.path.absolute(), Path(scratch))
-    if answer:
-        return trial.meaning(answer)
+    if words := answer(trial, headscale):
+        return trial.meaning(words)
     with suppress(OSError):  # a cache that cannot be written costs a tenth of a second
         remembered.mkdir(parents=True, exist_ok=True)
         mark.touch()
     return []
 
 
+def answer(trial: Trial, headscale: Artifact) -> str:
+    """What Headscale says against the policy; empty when it takes it.
+
+    Raises PolicyCheckError.
+    """
+    with tempfile.TemporaryDirectory(prefix="mesh-policy-") as scratch:
+        return _ask(trial, headscale.path.absolute(), Path(scratch))
+
+
 def _ask(trial: Trial, program: Path, scratch: Path) -> str:
-    """What Headscale says against the policy; empty when it takes it."""
     (scratch / "config.yaml").write_text(policy_trial.configuration(str(scratch)))
     (scratch / "empty.json").write_text("{}")
     (scratch / "policy.json").write_text(trial.document, encoding="utf-8")

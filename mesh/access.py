@@ -216,7 +216,8 @@ def _means(policy: Policy, name: str, node: Node) -> bool:
     if name.startswith("group:"):
         return node.owner in policy.groups.get(name, ())
     if name.startswith("autogroup:"):
-        return name == ("autogroup:tagged" if node.tags else "autogroup:member")
+        known = {"autogroup:tagged": bool(node.tags), "autogroup:member": node.owner is not None}
+        return known.get(name, False)
     if "@" in name:
         return node.owner == _user(name)
     network = policy.hosts.get(name) or address_of(name)
