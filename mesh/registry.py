@@ -7,23 +7,19 @@ before any server is asked.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mesh import hujson, policy_rules
 
 # Headscale's own rule for the name of a user.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
 Group = Annotated[str, Field(pattern=r"^group:[a-z][a-z0-9-]{0,62}$")]
 Tag = Annotated[str, Field(pattern=r"^tag:[a-z][a-z0-9-]{0,62}$")]
-
-# A string, a comment, or a comma before a closing bracket: what HuJSON adds to JSON.
-_HUJSON: Final = re.compile(
-    r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/|,(?=(?:\s|//[^\n]*|/\*.*?\*/)*[\]}])', re.DOTALL
-)
 
 
 class RegistryError(Exception):
@@ -134,16 +130,11 @@ def load(folder: Path) -> Registry:
         *_key_faults(registry),
         *_lifetime_faults(registry),
         *_reference_faults(registry),
-        *_policy_faults(registry),
+        *_policy_faults(folder, registry),
     ]
     if faults:
         raise RegistryError("\n  ".join([f"{folder}: {_count(faults)}", *faults]))
     return registry
-
-
-def hujson(text: str) -> Any:
-    """The value of a JSON text with comments and trailing commas."""
-    return json.loads(_HUJSON.sub(lambda match: match.group(1) or "", text))
 
 
 def _parse(path: Path, model: type[_Model]) -> _Model:
@@ -231,25 +222,18 @@ def _unknown(where: str, names: Sequence[str], section: str, known: Collection[s
     ]
 
 
-def _policy_faults(registry: Registry) -> list[str]:
-    """Members of groups that nobody could ever be: a wrong name there opens nothing."""
-    try:
-        tree = hujson(registry.policy)
-    except json.JSONDecodeError as error:
-        return [f"policy.hujson: not HuJSON: {error.msg} (after removal of comments)"]
-    users = {f"{user.name}@" for user in registry.users}
-    return [
-        f"policy.hujson: groups.{group}: {member!r} is not in users.yaml; add it there"
-        for group, members in tree.get("groups", {}).items()
-        for member in members
-        if member not in users
-    ]
+def _policy_faults(folder: Path, registry: Registry) -> list[str]:
+    """What `mesh.policy_rules` finds, but for warnings; each names its file and line."""
+    tests = (folder / policy_rules.TESTS).read_text(encoding="utf-8")
+    users = [user.name for user in registry.users]
+    found = policy_rules.faults(registry.policy, tests, users)
+    return [f"{folder}/{fault}" for fault in found if not fault.warning]
 
 
 def _section(registry: Registry, name: str) -> dict[str, Any] | None:
     """A section of the policy, or None when the text cannot be read."""
     try:
-        section: dict[str, Any] = hujson(registry.policy).get(name, {})
-    except json.JSONDecodeError:
+        section = hujson.parse(registry.policy).value[name]
+    except (hujson.HujsonError, LookupError, TypeError):
         return None
-    return section
+    return section if isinstance(section, dict) else None
