@@ -108,7 +108,11 @@ class Registry(_Frozen):
         due are replaced though no file has changed.
         """
         declared = self.model_dump(mode="json", exclude={"tags"})
-        return json.dumps({"seal": seal, "week": week, **declared}, sort_keys=True)
+        members = _section(self, "groups") or {}
+        groups = {name: [user.rstrip("@") for user in users] for name, users in members.items()}
+        return json.dumps(
+            {"seal": seal, "week": week, "groups": groups, **declared}, sort_keys=True
+        )
 
 
 def load(folder: Path) -> Registry:

@@ -143,19 +143,63 @@ class Relay(_Frozen):
         return f"derp-{self.code}" if self.number == 1 else f"derp-{self.code}-{self.number}"
 
 
+Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{1,15}$")]  # of a node's name
+Tag = Annotated[str, Field(pattern=r"^tag:[a-z][a-z0-9-]{0,62}$")]
+Group = Annotated[str, Field(pattern=r"^group:[a-z][a-z0-9-]{0,62}$")]
+Owner = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]  # Headscale's name of a user
+
+
 class AddressRange(_Frozen):
-    """A part of the mesh's address space and who it is for (plan 3.1)."""
+    """A part of the mesh's address space and who it is for (plan 3.1).
+
+    Nodes that it claims get an address of it, outside the ranges that lie inside it. A server is
+    claimed by the range of which it has all tags: more of them go before fewer, then the file's
+    order counts. A device is claimed by a group of its user, and else by its user.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")] = Field(description="Its name.")
     cidr: Network4 = Field(description="The range, inside 100.64.0.0/10.")
+    tags: tuple[Tag, ...] = Field((), description="Servers with all of these tags.")
+    groups: tuple[Group, ...] = Field(
+        (), description="Devices whose user is in one of these groups of the policy."
+    )
+    users: tuple[Owner, ...] = Field((), description="Devices of these users.")
+    fixed: dict[str, ipaddress.IPv4Address] = Field(
+        default_factory=dict,
+        description="Addresses of single nodes by name; the range must claim them, too.",
+    )
+
+    @property
+    def claims(self) -> tuple[tuple[str, str], ...]:
+        """(field, what of it) for each way to be claimed; no two ranges share one."""
+        tags = ", ".join(sorted(self.tags))
+        return (
+            *([("tags", tags)] if tags else []),
+            *(("groups", group) for group in self.groups),
+            *(("users", user) for user in self.users),
+        )
 
 
 class Names(_Frozen):
-    """What the name of a node may say (plan 3.3): <environment>-<role>-<region>-<number>."""
+    """What the name of a node may say (plan 3.3): <environment>-<role>-<region>-<number> of a
+    server, such as prod-web-bj-001; <team>-<device>-<person>, such as ops-laptop-zhangsan."""
 
-    environments: tuple[str, ...] = Field(description="Allowed environments.", min_length=1)
-    roles: tuple[str, ...] = Field(description="Allowed roles.", min_length=1)
+    environments: tuple[Word, ...] = Field(description="Allowed environments.", min_length=1)
+    roles: tuple[Word, ...] = Field(description="Allowed roles.", min_length=1)
     regions: tuple[Code, ...] = Field(description="Allowed regions.", min_length=1)
+    teams: tuple[Word, ...] = Field(description="Teams of people with devices.", min_length=1)
+    devices: tuple[Word, ...] = Field(description="Kinds of devices.", min_length=1)
+
+    @property
+    def server(self) -> str:
+        """A regular expression for the whole name of a server."""
+        parts = (self.environments, self.roles, self.regions)
+        return "-".join(f"({'|'.join(part)})" for part in parts) + "-[0-9]{3}"
+
+    @property
+    def device(self) -> str:
+        """A regular expression for the whole name of a person's device."""
+        return f"({'|'.join(self.teams)})-({'|'.join(self.devices)})-[a-z][a-z0-9-]*"
 
 
 class MagicDns(_Frozen):
@@ -220,6 +264,13 @@ class Settings(_Frozen):
     )
     magic_dns: MagicDns = Field(description="Names inside the mesh.")
     addresses: tuple[AddressRange, ...] = Field(description="Plan of mesh addresses.")
+    addresses_nightly: bool = Field(
+        False,
+        description=(
+            "Whether newcomers get their address by the plan each night; Headscale is away for"
+            " some seconds then. Else `mesh-registry addresses apply` does it."
+        ),
+    )
     node_names: Names = Field(description="Rule for node names.")
 
     @property

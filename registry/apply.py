@@ -76,7 +76,7 @@ def _bring(server: Headscale, store: Store, wanted: dict[str, Any], digest: str)
         # With the old digest, for the work is not done.
         save = functools.partial(store.write, done, kept)
         keys.bring(server, kind, wanted[kind.name], ids, records, save)
-    store.write(digest, {**kept, "users": ids})
+    store.write(digest, {**kept, "users": ids, "groups": wanted["groups"]})
 
 
 def _keep_seal(place: Place, seal: str) -> None:

@@ -10,17 +10,16 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from registry import apply, keys, nodes, policy, records, tags, users
+from registry.addresses import command as addresses
+from registry.live import Given, live
 from registry.place import Place
 from registry.server import Headscale
 from registry.store import Store
 from registry.trouble import ELSEWHERE, RegistryError
-
-Given = argparse.Namespace
-Work = Callable[[Given, Headscale, Store], dict[str, Any]]
 
 
 def main(words: Sequence[str], place: Place) -> int:
@@ -38,18 +37,6 @@ def main(words: Sequence[str], place: Place) -> int:
     return 0
 
 
-def live(work: Work) -> Callable[[Given, Place], dict[str, Any]]:
-    """`work` where Headscale runs; RegistryError with status 3 elsewhere."""
-
-    def done(given: Given, place: Place) -> dict[str, Any]:
-        if not place.active():
-            raise RegistryError("Headscale does not run on this host", ELSEWHERE)
-        with Store(place) as store:
-            return work(given, Headscale(place), store)
-
-    return done
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mesh-registry", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -65,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_policy(commands.add_parser("policy", help="the policy in force, and earlier ones"))
     _add_keys(commands.add_parser("keys", help="pre-auth keys and API keys"))
     _add_tags(commands.add_parser("tags", help="tags by patterns on standard input"))
+    addresses.add(commands.add_parser("addresses", help="addresses by the plan"))
     return parser
 
 

@@ -15,6 +15,7 @@ class Place:
     headscale: str = "/usr/local/bin/headscale"
     config: Path = Path("/etc/headscale/config.yaml")  # Headscale's
     guard: Path = Path("/etc/mesh/guard.json")
+    addresses: Path = Path("/etc/mesh/addresses.json")  # the plan of addresses
     seal: Path = Path("/etc/mesh/registry.seal")  # opens what the database keeps sealed
 
     def guard_config(self) -> dict[str, Any]:

@@ -24,14 +24,15 @@ LOCK_SECONDS: Final = 60
 if TYPE_CHECKING:
     from registry.seal import Seal
 
-Kept = dict[str, Any]  # {"users": {name: id}, "keys": {name: record}, "api_keys": {name: record}}
+# {"users": {name: id}, "groups": {name: [users]}, "keys": {name: record}, "api_keys": {…}}
+Kept = dict[str, Any]
 
 
 class Store:
     """A session with the database as the guard's role. RegistryError when it does not answer."""
 
     def __init__(self, place: Place) -> None:
-        self._place = place
+        self.place = place
         config = place.guard_config()
         try:
             password = Path(config["password_file"]).read_text(encoding="utf-8").strip()
@@ -120,7 +121,7 @@ class Store:
     def _seal(self) -> Seal:
         from registry.seal import Seal  # what runs each half minute does not load cryptography
 
-        return Seal(self._place.seal)
+        return Seal(self.place.seal)
 
 
 def _words(error: psycopg2.Error) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from mesh import derp, headscale, secrets, templates
 from mesh.bundle import Bundle, Check, Directory, File, Unit, User
-from mesh.roles import certificate, guard, parts, records, relay_watch
+from mesh.roles import addresses, certificate, guard, parts, records, relay_watch
 from mesh.settings import Settings, Size
 from mesh.topology import Host, Topology
 
@@ -16,6 +16,7 @@ _PUBLIC: Final = "/etc/mesh/public"
 _ENTRY_PEM: Final = f"{_PUBLIC}/entry.pem"
 _ENTRY_UNIT: Final = "haproxy-entry.service"
 _REGISTRY: Final = "/usr/local/sbin/mesh-registry"
+_KEYS: Final = "mesh-keys.timer"
 _REGISTRY_LIBRARY: Final = f"{guard.LIBRARY.path}/registry"
 _REGISTRY_SOURCE: Final = Path(__file__).resolve().parents[2] / "registry"
 _STEWARD: Final = "/usr/local/sbin/mesh-entry"
@@ -51,6 +52,7 @@ def bundle(
         _entry(settings, topology),
         _steward(settings, topology, host),
         _registry(),
+        addresses.bundle(settings, host, passwords),
         Bundle(checks=_checks(settings, host)),
     )
 
@@ -112,9 +114,17 @@ def _entry(settings: Settings, topology: Topology) -> Bundle:
 def _registry() -> Bundle:
     """The operator's command for users, policy, keys and nodes, and what it is made of."""
     command = File(path=_REGISTRY, content=templates.text("control", _REGISTRY), mode="0755")
+    folders = {part: f"{_REGISTRY_LIBRARY}{part}" for part in ("", "/addresses")}
+    modules = [
+        file
+        for part, folder in folders.items()
+        for file in parts.package(Path(f"{_REGISTRY_SOURCE}{part}"), folder)
+    ]
+    units = (parts.unit_file("control", "mesh-keys.service"), parts.unit_file("control", _KEYS))
     return Bundle(
-        directories=(Directory(path=_REGISTRY_LIBRARY),),
-        files=(*parts.package(_REGISTRY_SOURCE, _REGISTRY_LIBRARY), command),
+        directories=tuple(Directory(path=folder) for folder in folders.values()),
+        files=(*modules, command, *units),
+        units=(Unit(name=_KEYS, restart_on=(parts.unit_path(_KEYS),)),),
     )
 
 

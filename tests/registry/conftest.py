@@ -15,6 +15,7 @@ DROP SCHEMA public CASCADE;
 CREATE SCHEMA public AUTHORIZATION headscale;
 DELETE FROM fence.registry;
 DELETE FROM fence.policy;
+DELETE FROM fence.addresses;
 """
 
 

@@ -39,6 +39,7 @@ class Plant:
             config=folder / "config.yaml",
             guard=folder / "guard.json",
             seal=folder / "registry.seal",
+            addresses=folder / "addresses.json",
         )
         self.seal = Fernet.generate_key().decode()
         self._write()
@@ -71,6 +72,7 @@ class Plant:
         declared = {
             "seal": self.seal,
             "week": "2026-W01",
+            "groups": {"group:ops": ["ann"]},
             "users": [{"name": "ann", "display": "operations"}, {"name": "bob", "display": ""}],
             "policy": POLICY,
             "keys": [key("web", tags=["tag:web"], reusable=True), key("ann-device", user="ann")],

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from meshctl import control
 from meshctl.control import GUARD
+from tests import stacks
 from tests.ssh_hosts import Fleet, Said, Script, json_said
 from tests.unit.meshctl_mesh import Operator, guard
 
@@ -256,14 +259,13 @@ def test_the_history_is_a_table(operator: Operator, fleet: Fleet) -> None:
 
 
 def _tags(operator: Operator, fleet: Fleet) -> dict[str, Any]:
-    """tags.yaml, and the input that both verbs must get."""
-    (operator.project / "policy").mkdir()
-    text = "tags: [{pattern: 'prod-web-*', tags: [tag:prod, tag:web]}]"
-    (operator.project / "policy/tags.yaml").write_text(text)
+    """The declared tags: the input that both verbs must get."""
+    shutil.copytree(stacks.REPOSITORY / "policy", operator.project / "policy")
     change = {"node": "prod-web-bj-001", "id": 1, "from": [], "to": ["tag:prod", "tag:web"]}
     for verb in ("plan", "apply"):
         _answer(fleet, f"tags {verb}", {"changes": [change], "unmatched": ["laptop"]})
-    return {"tags": [{"pattern": "prod-web-*", "tags": ["tag:prod", "tag:web"]}]}
+    found: dict[str, Any] = yaml.safe_load((operator.project / "policy/tags.yaml").read_text())
+    return found
 
 
 def test_tags_are_only_changed_with_yes(operator: Operator, fleet: Fleet) -> None:

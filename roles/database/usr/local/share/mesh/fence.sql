@@ -35,6 +35,12 @@ CREATE TABLE IF NOT EXISTS fence.policy (
     note text NOT NULL
 );
 
+-- What each change of addresses moved, so that it can be undone from either host.
+CREATE TABLE IF NOT EXISTS fence.addresses (
+    id text PRIMARY KEY,
+    moves jsonb NOT NULL
+);
+
 -- The addresses of the nodes that extra DNS records name, as the active host saw them last.
 CREATE TABLE IF NOT EXISTS fence.records (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -92,6 +98,7 @@ GRANT USAGE ON SCHEMA fence TO guard;
 GRANT SELECT ON fence.holder TO guard;
 GRANT SELECT, INSERT, UPDATE ON fence.registry TO guard;
 GRANT SELECT, INSERT, DELETE ON fence.policy TO guard;
+GRANT SELECT, INSERT, DELETE ON fence.addresses TO guard;
 GRANT SELECT, INSERT, UPDATE ON fence.records TO guard;
 GRANT EXECUTE ON FUNCTION fence.take(bigint), fence.kick() TO guard;
 
