@@ -26,9 +26,9 @@ HOST: Final = "crowd"  # the machine's name in the lab
 LOGINS: Final = ("ubuntu", "centos")  # users of the machine, beside root, for Tailscale SSH
 JOIN_WITHIN: Final = 90.0  # s for one client
 JOINS_AT_ONCE: Final = 4  # Headscale checks a key with bcrypt, 0.07 CPU seconds each
-# A connection is let in or rejected within a second; what is neither is a fault of the test.
+# A connection is let in or dropped within a second; what is neither is a fault of the test.
 ANSWER_WITHIN: Final = 4.0  # s; the proxy itself gives up after 5 and then does not say why
-CONNECTIONS_AT_ONCE: Final = 48
+CONNECTIONS_AT_ONCE: Final = 64
 _AGENT: Final = Path(__file__).parent / "crowd_agent.py"
 _PLACE: Final = "/usr/local/lib/crowd-agent.py"
 _FOLDER: Final = "/run/crowd"
@@ -51,7 +51,7 @@ class Machine(Protocol):
 class Try:
     """One attempt at a connection.
 
-    `outcome` is *connected*; *rejected*, when the destination's packet filter told so; *refused*,
+    `outcome` is *connected*; *dropped*, when the destination's packet filter said so; *refused*,
     when something closed the connection; *silent*, when nothing came back. `seen` says whether
     the source knew the destination at all: Headscale tells nobody of a node that no rule opens.
     `via` is the client that brought the connection, `origin` the caller's node as that one saw it.
@@ -94,8 +94,14 @@ class Login:
 class Crowd:
     """The clients of one machine. Leaving it ends them; the server keeps their nodes."""
 
-    def __init__(self, machine: Machine, program: str = _PLACE, folder: str = _FOLDER) -> None:
-        self._line = machine.exec_line(["python3", program, folder, *map(str, PORTS)])
+    def __init__(
+        self,
+        machine: Machine,
+        program: str = _PLACE,
+        folder: str = _FOLDER,
+        ports: Sequence[int] = PORTS,
+    ) -> None:
+        self._line = machine.exec_line(["python3", program, folder, *map(str, ports)])
         self._turn = threading.Lock()  # the machine answers one request at a time
         self._process: subprocess.Popen[str] | None = None
         self._names: list[str] = []
@@ -175,9 +181,7 @@ class Crowd:
 
     def connect(self, rows: Sequence[tuple[str, str, int]]) -> list[Try]:
         """Try each source, address and port."""
-        told = self._ask(
-            "connect", rows=rows, at_once=CONNECTIONS_AT_ONCE, within=ANSWER_WITHIN
-        )
+        told = self._ask("connect", rows=rows, at_once=CONNECTIONS_AT_ONCE, within=ANSWER_WITHIN)
         return [Try(*row, **found) for row, found in zip(rows, told, strict=True)]
 
     def ping(self, pairs: Sequence[tuple[str, str]], within: float = 30.0) -> list[str]:
@@ -200,7 +204,7 @@ class Crowd:
 
     def ssh(self, rows: Sequence[tuple[str, str, str]]) -> list[Login]:
         """Try Tailscale SSH for each source, address and user."""
-        told = self._ask("ssh", rows=rows, at_once=4, within=10)
+        told = self._ask("ssh", rows=rows, at_once=8, within=6)
         return [
             Login(*row, got=found["as"], said=found["said"])
             for row, found in zip(rows, told, strict=True)

@@ -32,13 +32,18 @@ from typing import Any, TypeVar
 
 POLL = 0.05  # s
 END_WITHIN = 10  # s for a client to end in order
-# What a client says when the packet filter at the other end refused its connection.
-_REJECTED = re.compile(r"flow TCP \S+ > (\S+):(\d+) rejected due to (\S+)")
+UNSEEN_WITHIN = 1  # s for a connection to a node that the source does not know: nothing is sent
+# What a client says when its packet filter drops what asks for a connection.
+_DROPPED = re.compile(r"Drop: TCP\{(\S+):\d+ > \S+:(\d+)\} \d+ (.+)")
+_VERBOSE = {  # each drop is said, not just the first ten
+    "TS_DEBUG_FILTER_RATE_LIMIT_LOGS": "all",
+    "TS_DEBUG_LOG_RATE": "all",
+}
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-class Trouble(Exception):
+class AgentError(Exception):
     """What to tell who asked."""
 
 
@@ -66,7 +71,7 @@ class Client:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.socket, self.port = self.folder / "socket", free_port()
         self.address = ""  # in the mesh, as last asked
-        self.rejected: dict[tuple[str, int], str] = {}  # by address and port: the reason
+        self.dropped: dict[tuple[str, int], str] = {}  # by caller and own port: the reason
         self.last = ""  # line of its log
         self._process = subprocess.Popen(
             [
@@ -79,7 +84,7 @@ class Client:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env={**os.environ, "TS_DEBUG_LOG_RATE": "all"},  # every rejection, not five of them
+            env={**os.environ, **_VERBOSE},
         )
         self.pid = self._process.pid
         threading.Thread(target=self._listen, daemon=True).start()
@@ -88,13 +93,13 @@ class Client:
         assert self._process.stderr
         for line in self._process.stderr:
             self.last = line.strip()
-            if found := _REJECTED.search(line):
-                self.rejected[found[1], int(found[2])] = found[3]
+            if found := _DROPPED.search(line):
+                self.dropped[found[1], int(found[2])] = found[3]
 
     def ask(
         self, method: str, path: str, within: float = 10, body: object = None, **query: str
     ) -> Any:
-        """An answer of its local interface; Trouble when it is not a good one."""
+        """An answer of its local interface; AgentError when it is not a good one."""
         api = LocalApi(self.socket, within)
         where = f"/localapi/v0/{path}?{urllib.parse.urlencode(query)}"
         try:
@@ -102,11 +107,11 @@ class Client:
             answer = api.getresponse()
             said = answer.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
-            raise Trouble(f"{self.name}: {path}: {error}; its log: {self.last}") from None
+            raise AgentError(f"{self.name}: {path}: {error}; its log: {self.last}") from None
         finally:
             api.close()
         if answer.status != 200:
-            raise Trouble(f"{self.name}: {path}: {answer.status} {said.strip()}")
+            raise AgentError(f"{self.name}: {path}: {answer.status} {said.strip()}")
         return json.loads(said) if said[:1] in "{[" else said
 
     def status(self, *, peers: bool = True) -> dict[str, Any]:
@@ -122,7 +127,7 @@ class Client:
         deadline = time.monotonic() + within
         while not self.socket.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise Trouble(f"{self.name} did not start: {self.last}")
+                raise AgentError(f"{self.name} did not start: {self.last}")
             time.sleep(POLL)
 
     def end(self) -> None:
@@ -179,7 +184,7 @@ def serve(port: int) -> None:
     try:
         server = _Server(("127.0.0.1", port), _Banner)
     except OSError as error:
-        raise Trouble(f"port {port} of this machine: {error}") from None
+        raise AgentError(f"port {port} of this machine: {error}") from None
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
@@ -194,16 +199,16 @@ class Crowd:
         self._clients: dict[str, Client] = {}
 
     def answer(self, request: dict[str, Any]) -> Any:
-        """Of one request; Trouble."""
+        """Of one request; AgentError."""
         do = str(request.pop("do"))
         verbs = ("start", "join", "status", "connect", "ping", "follow", "ssh", "prefs", "end")
         if do not in verbs:
-            raise Trouble(f"no such request: {do}; there are {', '.join(verbs)}")
+            raise AgentError(f"no such request: {do}; there are {', '.join(verbs)}")
         return getattr(self, do)(**request)
 
     def _client(self, name: str) -> Client:
         if name not in self._clients:
-            raise Trouble(f"no client {name} was started")
+            raise AgentError(f"no client {name} was started")
         return self._clients[name]
 
     def start(self, names: list[str]) -> dict[str, int]:
@@ -252,42 +257,50 @@ class Crowd:
         self, rows: list[tuple[str, str, int]], at_once: int, within: float
     ) -> list[dict[str, Any]]:
         """For each source, address and port: how a connection ended, as `_try`."""
-        seen = {name: set(self.status([name])[name]["peers"]) for name in {row[0] for row in rows}}
+        names = sorted({row[0] for row in rows})
+        known = {name: set(found["peers"]) for name, found in self.status(names).items()}
 
         def one(row: tuple[str, str, int]) -> dict[str, Any]:
             source, address, port = row
-            began = time.monotonic()
-            found = self._try(self._client(source), address, port, within)
-            seconds = time.monotonic() - began
-            return {**found, "seconds": seconds, "seen": address in seen[source]}
+            seen, began = address in known[source], time.monotonic()
+            limit = within if seen else min(within, UNSEEN_WITHIN)
+            found = self._try(self._client(source), address, port, limit)
+            return {**found, "seconds": time.monotonic() - began, "seen": seen}
 
         return in_parallel(at_once, rows, one)
 
+    def _at(self, address: str) -> Client | None:
+        """The client that has an address of the mesh."""
+        return next((c for c in self._clients.values() if c.address == address), None)
+
     def _try(self, source: Client, address: str, port: int, within: float) -> dict[str, Any]:
-        """`outcome` is connected, rejected (the other end's packet filter said so), refused (the
-        connection was, by whomever) or silent. `via` is the client that brought it here and
-        `origin` the node that it took for the caller.
+        """`outcome` is connected, dropped (by the packet filter of the destination, which said
+        so), refused (by whomever) or silent. `via` is the client that brought the connection here
+        and `origin` the node that it took for the caller.
         """
-        source.rejected.pop((address, port), None)
+        target, said = self._at(address), (source.address, port)
+        if target:
+            target.dropped.pop(said, None)
         with socket.socket() as wire:
             try:
-                if reason := _socks(wire, source, address, port, within):
-                    return {"outcome": reason}
+                dropped = target.dropped if target else {}
+                if outcome := _socks(wire, source, address, port, within, lambda: said in dropped):
+                    return {"outcome": outcome, "said": dropped.get(said, "")}
                 wire.settimeout(within)
                 banner = wire.recv(200).decode(errors="replace").strip()
             except OSError as error:
                 return {"outcome": "silent", "said": str(error)}
-            return {"outcome": "connected", "banner": banner, **self._arrival(address, banner)}
+            return {"outcome": "connected", "banner": banner, **self._arrival(target, banner)}
 
-    def _arrival(self, address: str, banner: str) -> dict[str, str]:
+    @staticmethod
+    def _arrival(via: Client | None, banner: str) -> dict[str, str]:
         """Asked while the connection is open: only the client that brought it knows it."""
         found = re.fullmatch(r"crowd \d+ (\d+)", banner)
-        via = next((c for c in self._clients.values() if c.address == address), None)
         if not found or not via:
             return {}
         try:
             told = via.ask("GET", "whois", addr=f"127.0.0.1:{found[1]}", proto="tcp")
-        except Trouble as trouble:
+        except AgentError as trouble:
             return {"via": "", "origin": "", "said": str(trouble)}
         return {"via": via.name, "origin": str(told["Node"]["Name"]).split(".")[0]}
 
@@ -312,7 +325,7 @@ class Crowd:
             at: dict[str, float | None] = {"address": None, "ping": None}
             while client.address != moves[name] and time.monotonic() < deadline:
                 time.sleep(0.25)
-                with contextlib.suppress(Trouble):
+                with contextlib.suppress(AgentError):
                     client.status(peers=False)
             if client.address == moves[name]:
                 at["address"] = time.monotonic()
@@ -368,7 +381,14 @@ def _up(client: Client, server: str, key: str, within: float) -> str:
     return (done.stderr.strip()[-300:] or f"status {done.returncode}") if done.returncode else ""
 
 
-def _socks(wire: socket.socket, source: Client, address: str, port: int, within: float) -> str:
+def _socks(
+    wire: socket.socket,
+    source: Client,
+    address: str,
+    port: int,
+    within: float,
+    dropped: Callable[[], bool],
+) -> str:
     """Connect through a client's proxy; nothing, or how it failed."""
     wire.settimeout(5)
     wire.connect(("127.0.0.1", source.port))
@@ -382,8 +402,8 @@ def _socks(wire: socket.socket, source: Client, address: str, port: int, within:
         with contextlib.suppress(TimeoutError):
             reply = wire.recv(10)
             return "" if reply[1:2] == b"\0" else "refused"
-        if (address, port) in source.rejected:
-            return "rejected"
+        if dropped():
+            return "dropped"
         if time.monotonic() > deadline:
             return "silent"
 
@@ -393,7 +413,7 @@ def _pinged(client: Client, address: str, deadline: float) -> str:
     while time.monotonic() < deadline:
         try:
             told = client.ask("POST", "ping", 3, ip=address, type="TSMP")
-        except Trouble as trouble:
+        except AgentError as trouble:
             said = str(trouble)
             time.sleep(POLL)
             continue
@@ -437,10 +457,10 @@ def main() -> None:
         for line in sys.stdin:
             try:
                 said: dict[str, Any] = {"answer": crowd.answer(json.loads(line))}
-            except Trouble as trouble:
+            except AgentError as trouble:
                 said = {"trouble": str(trouble)}
             print(json.dumps(said), flush=True)
-    except Trouble as trouble:
+    except AgentError as trouble:
         print(json.dumps({"trouble": str(trouble)}), flush=True)
     finally:
         crowd.end()

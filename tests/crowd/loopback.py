@@ -22,9 +22,12 @@ from lab.world.command import inside, run, until
 from tests.guard import certificates
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+AGENT: Final = ROOT / "drills/crowd_agent.py"
 ADDRESS: Final = "198.18.77.1"  # clients use no loopback address as an endpoint
 RELAY: Final = certificates.SERVER_NAME
 URL: Final = f"http://{ADDRESS}:8080"
+
+
 @dataclass(frozen=True)
 class Loopback:
     """A machine for a crowd, which is this one, and the server that it joins."""
@@ -60,7 +63,7 @@ class Loopback:
 
     def crowd(self) -> Crowd:
         """Of this machine."""
-        return Crowd(self, str(ROOT / "drills/crowd_agent.py"), str(self.folder / "crowd"))
+        return Crowd(self, str(AGENT), str(self.folder / "crowd"))
 
 
 @contextmanager
@@ -74,18 +77,18 @@ def running(folder: Path) -> Iterator[Loopback]:
     try:
         _network(here.namespace)
         config = ["--config", str(folder / "config.yaml")]
-        with _program(here, "derper", _relay(folder)):
-            with _program(here, "headscale", [*config, "serve"]) as server:
-                _await(here, server, folder / "headscale.log")
-                yield here
+        with (
+            _program(here, "derper", _relay(folder)),
+            _program(here, "headscale", [*config, "serve"]) as server,
+        ):
+            _await(here, server, folder / "headscale.log")
+            yield here
     finally:
         netns.delete(here.namespace)
 
 
 @contextmanager
-def _program(
-    here: Loopback, name: str, words: Sequence[str]
-) -> Iterator[subprocess.Popen[bytes]]:
+def _program(here: Loopback, name: str, words: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     with (here.folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(here.exec_line([name, *words]), stdout=log, stderr=log)
     try:
