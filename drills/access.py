@@ -43,7 +43,7 @@ CAST: Final = (
     Member("staging", "staging-app-bj-901", tags=("tag:staging",)),
     Member("testing", "testing-app-bj-901", tags=("tag:testing",)),
     Member("dev", "dev-app-bj-901", tags=("tag:dev",)),
-    Member("jenkins", "testing-jenkins-bj-001", tags=("tag:testing",)),
+    Member("jenkins", "testing-jenkins-bj-001", tags=("tag:testing", "tag:ci")),
 )
 JENKINS: Final = "testing-jenkins-bj-001"
 JENKINS_ADDRESS: Final = "100.67.100.1"  # the policy's host jenkins-master
@@ -169,6 +169,24 @@ def await_acquaintance(crowd: Crowd, cast: Sequence[Member] = CAST) -> None:
         seen=lambda: f"unknown: {', '.join(missing[:5])}",
         poll=0.5,
     )
+
+
+def await_connection(crowd: Crowd, source: str, target: str, port: int) -> None:
+    """Returns when a client connects to another one; DeadlineError."""
+
+    def connects() -> bool:
+        return crowd.connect([(source, crowd.addresses()[target], port)])[0].outcome == "connected"
+
+    until(connects, within=_KNOWN_WITHIN, what=f"{source} connects to {target}:{port}", poll=0.5)
+
+
+def await_ignorance(crowd: Crowd, source: str, target: str) -> None:
+    """Returns when a client does not know another one any more; DeadlineError."""
+
+    def ignorant() -> bool:
+        return target not in crowd.status()[source]["peers"].values()
+
+    until(ignorant, within=_KNOWN_WITHIN, what=f"{source} forgets {target}", poll=0.5)
 
 
 def packets(crowd: Crowd, cast: Sequence[Member] = CAST) -> list[Row]:

@@ -118,7 +118,7 @@ def _certificate(folder: Path) -> Path:
     """The relay's, where derper looks for it."""
     shown = certificates.Authority(folder).issue("relay")
     shutil.copy(shown.key, folder / f"{RELAY}.key")
-    return shutil.copy(shown.certificate, folder / f"{RELAY}.crt")
+    return Path(shutil.copy(shown.certificate, folder / f"{RELAY}.crt"))
 
 
 def _relay(folder: Path) -> list[str]:

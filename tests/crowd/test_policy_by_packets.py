@@ -20,6 +20,7 @@ FIRST = "100.64.0.1"  # what Headscale gives to the first node
 def test_every_connection_ends_as_the_table_says(tmp_path: Path) -> None:
     policy = registry.hujson(POLICY.read_text())
     policy["hosts"]["jenkins-master"] = f"{FIRST}/32"  # where it is here
+    policy["tagOwners"].setdefault("tag:ci", ["group:ops-admin"])
     with loopback.running(tmp_path) as server:
         keys = {m.name: server.key(user=m.user, tags=",".join(m.tags)) for m in access.CAST}
         server.set_policy(policy)
