@@ -8,7 +8,7 @@ import os
 import shutil
 import ssl
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +47,9 @@ class Loopback:
         config = str(self.folder / "config.yaml")
         return run(self.exec_line(["headscale", "--config", config, *words])).stdout
 
-    def set_policy(self, policy: Mapping[str, Any]) -> None:
+    def set_policy(self, policy: str) -> None:
         path = self.folder / "policy.json"
-        path.write_text(json.dumps(policy))
+        path.write_text(policy)
         self._run("policy", "set", "--file", str(path))
 
     def key(self, *, user: str = "", tags: str = "") -> str:

@@ -4,6 +4,7 @@ lab's table rests on. The policy of policy/ is tried in test_policy_by_packets.p
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
 def crowd(server: Loopback) -> Iterator[Crowd]:
     keys = {name: server.key(user=name) for name in ("alice", "bob")}
     keys |= {name: server.key(tags=f"tag:{name}") for name in ("web", "db")}
-    server.set_policy(POLICY)
+    server.set_policy(json.dumps(POLICY))
     with server.crowd() as crowd:
         joined = crowd.join(loopback.URL, keys)
         assert all(join.joined for join in joined.values()), joined
