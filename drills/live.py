@@ -179,7 +179,8 @@ def follow(live: Live, crowd: Crowd, words: Sequence[str], moves: Mapping[str, s
         said = json.loads(job.result().stdout)
 
     def since(what: str) -> dict[str, float | None]:
-        return {n: None if at[what] is None else at[what] - began for n, at in seen.items()}
+        at = {name: found[what] for name, found in seen.items()}
+        return {name: None if end is None else end - began for name, end in at.items()}
 
     return Move(
         moved=dict(moves),

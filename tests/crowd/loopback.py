@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import ssl
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -61,6 +62,21 @@ class Loopback:
         owner = ["--user", str(names[user])] if user else ["--tags", tags]
         return str(self.headscale("preauthkeys", "create", "--reusable", *owner)["key"])
 
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Headscale runs, and answers."""
+        words = ["--config", str(self.folder / "config.yaml"), "serve"]
+        with _program(self, "headscale", words) as server:
+            _await(self, server, self.folder / "headscale.log")
+            yield
+
+    def readdress(self, addresses: Mapping[str, str]) -> None:
+        """Give nodes other addresses; the server must not run."""
+        with closing(sqlite3.connect(self.folder / "db.sqlite")) as database, database:
+            for name, address in addresses.items():
+                row = (address, name)
+                database.execute("UPDATE nodes SET ipv4 = ? WHERE given_name = ?", row)
+
     def crowd(self) -> Crowd:
         """Of this machine."""
         return Crowd(self, str(AGENT), str(self.folder / "crowd"))
@@ -69,6 +85,13 @@ class Loopback:
 @contextmanager
 def running(folder: Path) -> Iterator[Loopback]:
     """The server, up; nothing is left of it afterwards."""
+    with prepared(folder) as here, here.serving():
+        yield here
+
+
+@contextmanager
+def prepared(folder: Path) -> Iterator[Loopback]:
+    """A network and a relay, but no server yet."""
     here = Loopback(f"crowd-{os.getpid()}", folder)
     _programs(folder / "bin")
     (folder / "map.yaml").write_text(yaml.safe_dump(_map(_certificate(folder))))
@@ -76,12 +99,7 @@ def running(folder: Path) -> Iterator[Loopback]:
     netns.create(here.namespace)
     try:
         _network(here.namespace)
-        config = ["--config", str(folder / "config.yaml")]
-        with (
-            _program(here, "derper", _relay(folder)),
-            _program(here, "headscale", [*config, "serve"]) as server,
-        ):
-            _await(here, server, folder / "headscale.log")
+        with _program(here, "derper", _relay(folder)):
             yield here
     finally:
         netns.delete(here.namespace)
@@ -89,7 +107,7 @@ def running(folder: Path) -> Iterator[Loopback]:
 
 @contextmanager
 def _program(here: Loopback, name: str, words: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    with (here.folder / f"{name}.log").open("wb") as log:
+    with (here.folder / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(here.exec_line([name, *words]), stdout=log, stderr=log)
     try:
         yield process
