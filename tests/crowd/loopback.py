@@ -26,7 +26,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 AGENT: Final = ROOT / "drills/crowd_agent.py"
 ADDRESS: Final = "198.18.77.1"  # clients use no loopback address as an endpoint
 RELAY: Final = certificates.SERVER_NAME
-URL: Final = f"http://{ADDRESS}:8080"
+URL: Final = "https://127.0.0.1:10443"  # after a restart, clients find back to TLS only
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Loopback:
 
     def exec_line(self, line: Sequence[str]) -> list[str]:
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
-        return inside(self.namespace, ["env", f"PATH={path}", *line])
+        trust = f"SSL_CERT_FILE={self.folder / 'ca.pem'}"
+        return inside(self.namespace, ["env", f"PATH={path}", trust, *line])
 
     def headscale(self, *words: str) -> Any:
         """What the command line tool answers."""
@@ -119,7 +120,8 @@ def _program(here: Loopback, name: str, words: Sequence[str]) -> Iterator[subpro
 def _await(here: Loopback, server: subprocess.Popen[bytes], log: Path) -> None:
     def answers() -> bool:
         assert server.poll() is None, log.read_text()[-2000:]
-        ask = ["curl", "--silent", "--fail", "--max-time", "1", f"{URL}/health"]
+        trust = ["--cacert", str(here.folder / "ca.pem")]
+        ask = ["curl", *trust, "--silent", "--fail", "--max-time", "1", f"{URL}/health"]
         return run(here.exec_line(ask), check=False).status == 0
 
     until(answers, within=30, what="Headscale", seen=lambda: log.read_text()[-500:], poll=0.2)
@@ -170,7 +172,9 @@ def _network(namespace: str) -> None:
 def _config(folder: Path) -> dict[str, Any]:
     return {
         "server_url": URL,
-        "listen_addr": f"{ADDRESS}:8080",
+        "listen_addr": URL.removeprefix("https://"),
+        "tls_cert_path": str(folder / f"{RELAY}.crt"),
+        "tls_key_path": str(folder / f"{RELAY}.key"),
         "metrics_listen_addr": "",
         "noise": {"private_key_path": str(folder / "noise.key")},
         "prefixes": {"v4": "100.64.0.0/10", "v6": "fd7a:115c:a1e0::/48"},
