@@ -61,9 +61,9 @@ def test_clients_use_our_relays_only() -> None:
     assert config["server"]["enabled"] is False
 
 
-def test_the_password_is_in_no_other_file_than_the_configuration() -> None:
+def test_the_password_is_only_in_files_that_headscale_and_root_may_read() -> None:
     built = bundles.build("prod", "hs-1")
 
     password = bundles.PASSWORDS.controls["hs-1"].headscale
-    holders = [file.path for file in built.files if password in file.content]
-    assert holders == ["/etc/headscale/config.yaml"]
+    holders = {file.path: file.mode for file in built.files if password in file.content}
+    assert holders == {"/etc/headscale/config.yaml": "0640", "/etc/mesh/headscale.password": "0600"}
