@@ -34,6 +34,7 @@ class Guard(BaseModel):
     reason: str = ""
     database: bool = False
     server_answers: bool = False
+    held_s: float | None = None  # Headscale is stopped on purpose for at most so long
     at: float
     age_s: float = 0.0
 

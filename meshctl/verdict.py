@@ -76,6 +76,9 @@ def _control(facts: Facts) -> Iterator[Reason]:
     if not told:
         text = "no control host could be asked: whether one serves is not known"
         yield Reason("down", text, "is your own way to them open? then the cloud's console")
+    elif not serving and (held := [one for one in told.values() if one.fresh and one.held_s]):
+        text = f"{held[0].host} keeps Headscale stopped, for {held[0].held_s:.0f} s at most"
+        yield Reason("degraded", text, "addresses are being changed; look again in a minute")
     elif not serving:
         yield Reason("down", "no control host serves: nodes cannot join", _CONTROL)
     if len(serving) > 1:

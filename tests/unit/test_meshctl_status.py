@@ -58,6 +58,13 @@ def test_every_degradation_is_named(operator: Operator, fleet: Fleet) -> None:
         fleet[host].answers[command] = before
 
 
+def test_a_hold_is_told_as_what_it_is(operator: Operator, fleet: Fleet) -> None:
+    fleet["hs-1"].answers[GUARD] = guard("hs-1", "active", server_answers=False, held_s=12.4)
+
+    assert operator.runs("status") == 1
+    assert "hs-1 keeps Headscale stopped, for 12 s at most" in operator.out
+
+
 def test_without_a_serving_host_it_is_down(operator: Operator, fleet: Fleet) -> None:
     fleet["hs-1"].answers[GUARD] = guard("hs-1", "standby")
 
