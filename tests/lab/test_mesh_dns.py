@@ -100,9 +100,7 @@ def test_both_control_hosts_have_the_same_records(mesh: Mesh) -> None:
 def test_the_active_host_tells_which_node_is_missing(mesh: Mesh) -> None:
     active = mesh.host(two_clients.active_name(mesh.world, mesh.outputs))
 
-    said = active.exec(
-        ["python3", "-m", "registry.records"], env={"PYTHONPATH": "/usr/local/lib/mesh"}
-    )
+    said = active.exec(["mesh-registry", "records"])
 
     assert json.loads(said.stdout)["missing"] == {f"gitlab.{BASE}": "prod-gitlab-bj-001"}
     assert "there is no node prod-gitlab-bj-001" in said.stderr

@@ -10,6 +10,7 @@ from drills import access, rotation
 from drills.access import CAST
 from drills.crowd import Crowd
 from drills.live import Live
+from lab.world.command import until
 from tests.lab.mesh import Mesh
 
 KEY = "prod-servers"  # reusable, of policy/keys.yaml
@@ -42,7 +43,11 @@ def test_a_rollback_restores_the_policy_and_what_packets_do(server: Live, crowd:
         server.registry("policy", "rollback", str(good["version"]))
 
     access.await_ignorance(crowd, *opened[:2])
-    assert access.outcomes(access.packets(crowd, FEW)) == before
+    until(
+        lambda: access.outcomes(access.packets(crowd, FEW)) == before,
+        within=120,  # other clients may hear of it later
+        what="every row ends as before the change",
+    )
     assert server.registry("policy", "show")["text"] == good["text"]
 
 
