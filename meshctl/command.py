@@ -14,7 +14,18 @@ from typing import Annotated
 import typer
 
 from meshctl import options, show, stack
-from meshctl.commands import addresses, derp, handover, inventory, keys, policy, shell, status, tag
+from meshctl.commands import (
+    addresses,
+    derp,
+    drill,
+    handover,
+    inventory,
+    keys,
+    policy,
+    shell,
+    status,
+    tag,
+)
 from meshctl.trouble import MeshctlError
 
 app = typer.Typer(
@@ -53,6 +64,7 @@ app.command()(inventory.nodes)
 app.command()(inventory.names)
 app.command()(handover.failover)
 app.command()(handover.switchover)
+app.command()(drill.drill)
 app.command()(shell.ssh)
 app.add_typer(derp.app, name="derp")
 app.add_typer(policy.app, name="policy")
