@@ -14,7 +14,7 @@ from meshctl.ssh import Session, said_of
 from meshctl.trouble import HostError, MeshctlError
 
 # The host's own clock: that of this machine may be wrong.
-GUARD: Final = "date +%s && cat /run/mesh-guard/status.json"
+GUARD: Final = "date +%s && sudo cat /run/mesh-guard/status.json"
 STALE_SECONDS: Final = 10.0  # the guard tells twice a second
 MOVES: Final = 6  # times that the role may be elsewhere, before giving up
 PAUSE_SECONDS: Final = 2.0  # a hand-over takes some

@@ -83,8 +83,10 @@ def _add_keys(parser: argparse.ArgumentParser) -> None:
 
 def _add_tags(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="WHAT")
-    commands.add_parser("plan").set_defaults(work=live(_tags_plan))
-    commands.add_parser("apply").set_defaults(work=live(_tags_apply))
+    for name, work in (("plan", _tags_plan), ("apply", _tags_apply)):
+        one = commands.add_parser(name)
+        one.add_argument("--convert", action="store_true", help="nodes of users, too")
+        one.set_defaults(work=live(work))
 
 
 def _apply(_: Given, place: Place) -> dict[str, Any]:
@@ -164,13 +166,14 @@ def _keys_show(given: Given, server: Headscale, store: Store) -> dict[str, Any]:
     raise RegistryError(f"key {given.name} was never made; run `pulumi up`")
 
 
-def _tags_plan(_: Given, server: Headscale, __: Store) -> dict[str, Any]:
-    return tags.plan(nodes.listed(server), json.load(sys.stdin)["tags"])
+def _tags_plan(given: Given, server: Headscale, __: Store) -> dict[str, Any]:
+    patterns = json.load(sys.stdin)["tags"]
+    return tags.plan(nodes.listed(server), patterns, convert=given.convert)
 
 
-def _tags_apply(_: Given, server: Headscale, store: Store) -> dict[str, Any]:
+def _tags_apply(given: Given, server: Headscale, store: Store) -> dict[str, Any]:
     with store.changing():
-        return tags.apply(server, json.load(sys.stdin)["tags"])
+        return tags.apply(server, json.load(sys.stdin)["tags"], convert=given.convert)
 
 
 HERE: Final = Place()

@@ -262,29 +262,53 @@ def test_a_key_that_nobody_declared_is_refused_with_those_that_are(plant: Plant)
 # Tags
 
 
-def test_tags_follow_the_patterns_after_a_plan_that_changes_nothing(plant: Plant) -> None:
+WEB = json.dumps({"tags": [{"pattern": "prod-web-*", "tags": ["tag:web"]}]})
+NOWHERE = json.dumps({"tags": [{"pattern": "*", "tags": ["tag:nowhere"]}]})
+
+
+def tags(plant: Plant) -> list[str]:
+    """Of the only node."""
+    found: list[str] = plant.ask("nodes")["nodes"][0]["tags"]
+    return found
+
+
+def test_a_node_of_a_user_gets_tags_only_when_that_is_asked_for(plant: Plant) -> None:
     plant.apply()
     plant.add_node("ann", "prod-web-bj-001")
-    patterns = json.dumps({"tags": [{"pattern": "prod-web-*", "tags": ["tag:web"]}]})
 
-    planned = plant.ask("tags", "plan", stdin=patterns)
-    tags_then = plant.ask("nodes")["nodes"][0]["tags"]
-    plant.ask("tags", "apply", stdin=patterns)
+    left_alone = plant.ask("tags", "apply", stdin=WEB)
+
+    assert (left_alone["changes"], left_alone["untagged"]) == ([], ["prod-web-bj-001"])
+    assert tags(plant) == []
+
+
+def test_a_plan_of_tags_changes_nothing(plant: Plant) -> None:
+    plant.apply()
+    plant.add_node("ann", "prod-web-bj-001")
+
+    planned = plant.ask("tags", "plan", "--convert", stdin=WEB)
 
     assert planned["changes"] == [
-        {"node": "prod-web-bj-001", "id": 1, "from": [], "to": ["tag:web"], "converts": True}
+        {"node": "prod-web-bj-001", "id": 1, "from": [], "to": ["tag:web"]}
     ]
-    assert tags_then == []
-    assert plant.ask("nodes")["nodes"][0]["tags"] == ["tag:web"]
-    assert plant.ask("tags", "plan", stdin=patterns)["changes"] == []
+    assert tags(plant) == []
+
+
+def test_tags_follow_the_patterns(plant: Plant) -> None:
+    plant.apply()
+    plant.add_node("ann", "prod-web-bj-001")
+
+    plant.ask("tags", "apply", "--convert", stdin=WEB)
+
+    assert tags(plant) == ["tag:web"]
+    assert plant.ask("tags", "plan", stdin=WEB)["changes"] == []
 
 
 def test_a_tag_that_the_policy_does_not_know_is_refused(plant: Plant) -> None:
     plant.apply()
     plant.add_node("ann", "prod-web-bj-001")
-    patterns = json.dumps({"tags": [{"pattern": "*", "tags": ["tag:nowhere"]}]})
 
-    status, _, error = plant.run("tags", "apply", stdin=patterns)
+    status, _, error = plant.run("tags", "apply", "--convert", stdin=NOWHERE)
 
     assert status == 1
     assert "tag prod-web-bj-001" in error

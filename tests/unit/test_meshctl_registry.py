@@ -263,7 +263,11 @@ def _tags(operator: Operator, fleet: Fleet) -> dict[str, Any]:
     shutil.copytree(stacks.REPOSITORY / "policy", operator.project / "policy")
     change = {"node": "prod-web-bj-001", "id": 1, "from": [], "to": ["tag:prod", "tag:web"]}
     for verb in ("plan", "apply"):
-        _answer(fleet, f"tags {verb}", {"changes": [change], "unmatched": ["laptop"]})
+        _answer(
+            fleet,
+            f"tags {verb}",
+            {"changes": [change], "untagged": ["phone"], "unmatched": ["laptop"]},
+        )
     found: dict[str, Any] = yaml.safe_load((operator.project / "policy/tags.yaml").read_text())
     return found
 
