@@ -49,11 +49,17 @@ unit: setup check  ## the fast layers: check, unit tests, rendered files
 test: setup artifacts check  ## every test: unit, rendered files, engine, booted hosts
 	.venv/bin/pytest -q --durations=15
 
+status: .venv/ready  ## who is active and what is wrong in the mesh of STACK
+	@./scripts/meshctl --stack $(STACK) status
+
 drill: setup artifacts  ## RUNS drills of each fault on the lab, into docs/reports/
 	$(PYTHON) -m drills --state $(LAB) --runs $(RUNS)
 
 bench-edge: setup artifacts  ## measure the public edge of the running lab into docs/reports/
 	$(PYTHON) -m benchmarks.edge --state $(LAB)
+
+bench-access: setup artifacts  ## prove the policy by packets, and measure addresses and keys, on the lab
+	$(PYTHON) -m benchmarks.access --state $(LAB)
 
 bench: setup artifacts  ## measure a preview of prod into docs/reports/
 	$(PYTHON) -m benchmarks.preview
@@ -61,4 +67,4 @@ bench: setup artifacts  ## measure a preview of prod into docs/reports/
 lock:  ## resolve requirements.in anew into requirements.txt
 	uv pip compile --generate-hashes --python-version 3.11 --no-emit-index-url --no-header requirements.in -o requirements.txt
 
-.PHONY: help setup machine artifacts lab lab-down preview check fix unit test drill bench lock
+.PHONY: help setup machine artifacts lab lab-down preview check fix unit test status drill bench bench-edge bench-access lock

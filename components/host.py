@@ -28,7 +28,7 @@ class HostArgs:
 
 
 class Host(pulumi.ComponentResource):
-    """A booted host that shows a host key no one else has ever seen.
+    """A booted host that shows a host key no one else has ever seen: `host_key`, its public half.
 
     The bootstrap host key travels in the user-data, so it is pinned for one connection only: the
     first command waits for cloud-init, then replaces it on the host and returns the new one.
@@ -47,7 +47,9 @@ class Host(pulumi.ComponentResource):
         self._instance = self._make_instance(name, args)
         self.address = self._make_address(name, args)
         self._boot = self._boot_command(name, args)
-        self.door = self._door(args, self._boot.stdout.apply(str.strip))
+        # What a command prints is secret; of this one it is a public key.
+        self.host_key = pulumi.Output.unsecret(self._boot.stdout).apply(str.strip)
+        self.door = self._door(args, self.host_key)
         self.register_outputs({"address": self.address})
 
     @property

@@ -88,7 +88,8 @@ class Installation:
 
     @property
     def host_table(self) -> dict[str, dict[str, Any]]:
-        """Where every host is: role, cloud, zone and addresses."""
+        """Where every host is, and how to know it: role, cloud, zone, addresses and the public host
+        key that it must show. A host whose `address` is its private one is behind the bastion."""
         return {
             name: {
                 "role": host.spec.role,
@@ -97,9 +98,15 @@ class Installation:
                 "zone": host.spec.zone,
                 "private_address": str(host.spec.address),
                 "address": host.address,
+                "host_key": host.host_key,
             }
             for name, host in self._hosts.items()
         }
+
+    @property
+    def bastion(self) -> str:
+        """The host through which those without a public address are reached."""
+        return _BASTION
 
     @property
     def operators_key(self) -> pulumi.Output[str]:
@@ -110,6 +117,11 @@ class Installation:
     def keys(self) -> pulumi.Output[dict[str, str]]:
         """Pre-auth keys by name; secret."""
         return self._registry.keys
+
+    @property
+    def api_keys(self) -> pulumi.Output[dict[str, str]]:
+        """Keys of Headscale's API by name; secret."""
+        return self._registry.api_keys
 
     def _in(self, cloud: Cloud, region: str) -> pulumi.ResourceOptions:
         """Options of whatever is made in a region: one provider each, made when first needed."""

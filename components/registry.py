@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from dataclasses import dataclass
 
@@ -27,12 +28,13 @@ class RegistryArgs:
 class Registry(pulumi.ComponentResource):
     """Users, policy and keys, declared in policy/ and brought to the live server.
 
-    `keys` maps a key's declared name to the key; it is secret.
+    `keys` maps a pre-auth key's declared name to the key, `api_keys` an API key's; both are secret.
 
     Produces: the key that seals what the database keeps of it, one command a control host.
     """
 
     keys: pulumi.Output[dict[str, str]]
+    api_keys: pulumi.Output[dict[str, str]]
 
     def __init__(
         self, name: str, args: RegistryArgs, opts: pulumi.ResourceOptions | None = None
@@ -41,13 +43,15 @@ class Registry(pulumi.ComponentResource):
         seal = random.RandomBytes(
             "registry-seal", length=_SEAL_BYTES, opts=pulumi.ResourceOptions(parent=self)
         )
-        wanted = secret(seal.base64).apply(lambda key: args.declared.to_json(_url_safe(key)))
+        wanted = secret(seal.base64).apply(
+            lambda key: args.declared.to_json(_url_safe(key), _week())
+        )
         # Side by side: the one that is active does the work, the other one waits for it.
         printed = [
             host.command(
                 f"{host.spec.name}-registry",
                 Step(
-                    command="sudo mesh-registry",
+                    command="sudo mesh-registry apply",
                     stdin=wanted,
                     runs_again_with=[host.instance_id],
                     minutes=10,
@@ -56,8 +60,19 @@ class Registry(pulumi.ComponentResource):
             ).stdout
             for host in args.headscale.hosts
         ]
-        self.keys = secret(printed[0]).apply(lambda text: json.loads(text)["keys"] if text else {})
-        self.register_outputs({"keys": self.keys})
+        self.keys = _part(printed[0], "keys")
+        self.api_keys = _part(printed[0], "api_keys")
+        self.register_outputs({"keys": self.keys, "api_keys": self.api_keys})
+
+
+def _week() -> str:
+    """This week as ISO 8601 names it: once in each, `up` looks for keys that are due."""
+    return datetime.datetime.now(datetime.UTC).strftime("%G-W%V")
+
+
+def _part(printed: pulumi.Output[str], name: str) -> pulumi.Output[dict[str, str]]:
+    """A part of what mesh-registry printed; nothing at a preview."""
+    return secret(printed).apply(lambda text: json.loads(text)[name] if text else {})
 
 
 def _url_safe(key: str) -> str:

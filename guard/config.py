@@ -57,6 +57,7 @@ class Config:
     metrics_address: str
     metrics_port: int
     status_file: str
+    hold_socket: str  # where root asks it to leave the server stopped for a moment
     timing: Timing = Timing()
 
 

@@ -13,6 +13,7 @@ from guard.config import Config
 from guard.contest import Contest
 from guard.etcd import Etcd, Trust
 from guard.fence import Fence, FenceError, Holder, StaleTokenError
+from guard.hold import Door, Hold
 from guard.lease import Lease
 from guard.report import Report, Status
 from guard.server import Probe, Server
@@ -52,6 +53,8 @@ class Duty:
         self._worker = ThreadPoolExecutor(1, "fence")
         self._database = DatabaseWatch(Fence(config.database, password), config.host)
         self._answers = ServerWatch(Probe(config.probe, config.probe_name, config.ca))
+        self._door = Door(Path(config.hold_socket))
+        self._hold: Hold | None = None  # while the server is stopped for somebody
         self._peer = PeerWatch(
             Etcd(config.endpoints, self._trust),
             f"{config.prefix}/guards/{config.host}",
@@ -81,12 +84,14 @@ class Duty:
         watches = (self._database, self._peer, self._answers)
         for watch in watches:
             watch.start()
+        self._door.start()
         try:
             while True:
                 self._turn(self._compete())
         except StoppedError:
             log.info("the end")
         finally:
+            self._door.stop()
             for watch in watches:
                 watch.end()
             self._worker.shutdown(wait=False)
@@ -102,6 +107,8 @@ class Duty:
         status.server_pid = self._server.pid
         alive = status.server_pid is not None
         status.server_answers = alive and self._answers.fresh(self._timing.hung)
+        hold = self._hold
+        status.held_s = round(hold.left(), 1) if hold else None
 
     # Competing
 
@@ -137,6 +144,7 @@ class Duty:
             self._server.stop(held.remaining())
             self._report.enter("standby", str(reason))
         finally:
+            self._door.close("this host is not the active one any more")
             self._server.stop(held.remaining())
             self._lease, self._report.status.token = None, None
             self._contest.leave(held)
@@ -167,8 +175,12 @@ class Duty:
     def _serve(self, held: Lease) -> None:
         self._start_server()
         self._report.took_over()
+        self._door.open()
         while True:
             self._check(held)
+            hold = self._door.asked
+            if hold:
+                self._stay_stopped(held, hold)
             if self._renewed:
                 log.info("starting the server anew, as asked")
                 self._server.stop(held.remaining())
@@ -176,6 +188,25 @@ class Duty:
             self._see_to_the_server()
             self._see_to_the_fence(held)
             self._see_to_the_database()
+
+    def _stay_stopped(self, held: Lease, hold: Hold) -> None:
+        """Keep the lease but no server, until the hold ends. What takes the lease or the fence away
+        ends it too: the client must know before anybody's server starts."""
+        log.info("stopping the server, for a hold of at most %g s", hold.seconds)
+        self._server.stop(held.remaining())
+        hold.begin()
+        self._hold = hold
+        self._report.news()
+        try:
+            while hold.wanted:
+                self._check(held)
+                self._see_to_the_fence(held)
+                self._see_to_the_database()
+        finally:
+            hold.end("the guard let go")
+            self._hold = None
+        log.info("the hold is over")
+        self._start_server()
 
     def _check(self, held: Lease) -> None:
         """One tick. Raises StoppedError or LostError."""

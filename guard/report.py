@@ -40,6 +40,7 @@ class Status:
     database: bool = False  # whether this host reaches the primary
     server_pid: int | None = None
     server_answers: bool = False
+    held_s: float | None = None  # how long the server may still stay stopped, on request
     takeovers: int = 0
     restarts: int = 0  # of the server, by this guard
     fencing_s: float | None = None  # what the last one took

@@ -17,6 +17,8 @@ NOISE_KEY: Final = "/etc/headscale/noise.key"
 CERTIFICATE: Final = "/etc/mesh/tls/headscale.crt"
 KEY: Final = "/etc/mesh/tls/headscale.key"
 SOCKET: Final = "/run/headscale/headscale.sock"
+# What clients answer besides nodes' names; mesh-records writes it, in its own state folder.
+EXTRA_RECORDS: Final = "/var/lib/mesh-records/records.json"
 
 _HEADER: Final = "# Written by mesh; changes here are lost.\n"
 
@@ -97,15 +99,12 @@ def _dns(dns: MagicDns) -> dict[str, Any]:
         "base_domain": dns.base_domain,
         "override_local_dns": True,
         "nameservers": {
-            "global": [str(address) for address in dns.nameservers],
-            "split": {
-                domain: [str(address) for address in addresses]
-                for domain, addresses in dns.split.items()
-            },
+            "global": list(dns.nameservers),
+            "split": {domain: list(resolvers) for domain, resolvers in dns.split.items()},
         },
-        "search_domains": list(dns.search_domains),
-        "extra_records": [
-            {"name": name, "type": "A", "value": str(address)}
-            for name, address in dns.extra_records.items()
-        ],
+        # Headscale puts the base domain first by itself.
+        "search_domains": [name for name in dns.search_domains if name != dns.base_domain],
+        # Watched while it runs. With extra_records beside it, an empty list even, it would not
+        # start.
+        "extra_records_path": EXTRA_RECORDS,
     }

@@ -7,21 +7,19 @@ before any server is asked.
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mesh import hujson, policy_rules
+
 # Headscale's own rule for the name of a user.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
+Group = Annotated[str, Field(pattern=r"^group:[a-z][a-z0-9-]{0,62}$")]
 Tag = Annotated[str, Field(pattern=r"^tag:[a-z][a-z0-9-]{0,62}$")]
-
-# A string, a comment, or a comma before a closing bracket: what HuJSON adds to JSON.
-_HUJSON: Final = re.compile(
-    r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/|,(?=(?:\s|//[^\n]*|/\*.*?\*/)*[\]}])', re.DOTALL
-)
 
 
 class RegistryError(Exception):
@@ -36,18 +34,35 @@ class User(_Frozen):
     """An owner of nodes."""
 
     name: Name = Field(description="Its name in the mesh.")
-    display: str = Field("", description="What people read.")
+    display: str = Field("", description="What people read: what it is for.")
+    admins: tuple[Group, ...] = Field(
+        (), description="Groups of policy.hujson that answer for it (plan 3.2); none for a person."
+    )
 
 
-class Key(_Frozen):
-    """A pre-auth key: the right to join once or many times, as a user's device or as tags."""
+class _Lasting(_Frozen):
+    """What ends by itself, and is replaced before."""
 
     name: Name = Field(description="What this project calls the key.")
+    expiration_hours: int = Field(description="Hours until it is worthless.", ge=1, le=8760)
+    rotate_before_hours: int = Field(
+        0,
+        description="Hours before its end from which on there is a new one; both work meanwhile.",
+        ge=0,
+    )
+
+
+class ApiKey(_Lasting):
+    """A key of Headscale's API, for a program: it may do everything."""
+
+
+class Key(_Lasting):
+    """A pre-auth key: the right to join once or many times, as a user's device or as tags."""
+
     user: Name | None = Field(None, description="Owner of the nodes; not together with tags.")
     tags: tuple[Tag, ...] = Field((), description="Tags of the nodes, as in policy.hujson.")
     reusable: bool = Field(False, description="Whether more than one node may join with it.")
     ephemeral: bool = Field(False, description="Whether its nodes vanish when they go offline.")
-    expiration_hours: int = Field(description="Hours until nobody may join.", ge=1, le=8760)
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -59,6 +74,20 @@ class _Users(_Frozen):
 
 class _Keys(_Frozen):
     keys: tuple[Key, ...]
+    api_keys: tuple[ApiKey, ...] = ()
+
+
+class TagPattern(_Frozen):
+    """Tags of every node whose name fits, as `meshctl tag` gives them (plan 7.3)."""
+
+    pattern: Annotated[str, Field(pattern=r"^[a-z0-9*?-]+$")] = Field(
+        description="A node's name; * is any text, ? any character."
+    )
+    tags: tuple[Tag, ...] = Field(description="The tags, as in policy.hujson.", min_length=1)
+
+
+class _Tags(_Frozen):
+    tags: tuple[TagPattern, ...]
 
 
 class Registry(_Frozen):
@@ -67,13 +96,23 @@ class Registry(_Frozen):
     users: tuple[User, ...]
     policy: str
     keys: tuple[Key, ...]
+    api_keys: tuple[ApiKey, ...]
+    tags: tuple[TagPattern, ...]
 
-    def to_json(self, seal: str) -> str:
-        """The JSON text that mesh-registry reads; the same files always give the same text.
+    def to_json(self, seal: str, week: str) -> str:
+        """The JSON text that `mesh-registry apply` reads; the same files and week always give the
+        same text.
 
         `seal` is a Fernet key, a secret: with it the database keeps keys that are shown once.
+        `week`, such as 2026-W48, makes the text another one once a week, so that keys that are
+        due are replaced though no file has changed.
         """
-        return json.dumps({"seal": seal, **self.model_dump(mode="json")}, sort_keys=True)
+        declared = self.model_dump(mode="json", exclude={"tags"})
+        members = _section(self, "groups") or {}
+        groups = {name: [user.rstrip("@") for user in users] for name, users in members.items()}
+        return json.dumps(
+            {"seal": seal, "week": week, "groups": groups, **declared}, sort_keys=True
+        )
 
 
 def load(folder: Path) -> Registry:
@@ -82,18 +121,24 @@ def load(folder: Path) -> Registry:
     Raises RegistryError.
     """
     users = _parse(folder / "users.yaml", _Users).users
-    keys = _parse(folder / "keys.yaml", _Keys).keys
-    text = (folder / "policy.hujson").read_text(encoding="utf-8")
-    registry = Registry(users=users, policy=text, keys=keys)
-    faults = [*_name_faults(registry), *_key_faults(registry), *_policy_faults(registry)]
+    keys = _parse(folder / "keys.yaml", _Keys)
+    registry = Registry(
+        users=users,
+        policy=(folder / "policy.hujson").read_text(encoding="utf-8"),
+        keys=keys.keys,
+        api_keys=keys.api_keys,
+        tags=_parse(folder / "tags.yaml", _Tags).tags,
+    )
+    faults = [
+        *_name_faults(registry),
+        *_key_faults(registry),
+        *_lifetime_faults(registry),
+        *_reference_faults(registry),
+        *_policy_faults(folder, registry),
+    ]
     if faults:
         raise RegistryError("\n  ".join([f"{folder}: {_count(faults)}", *faults]))
     return registry
-
-
-def hujson(text: str) -> Any:
-    """The value of a JSON text with comments and trailing commas."""
-    return json.loads(_HUJSON.sub(lambda match: match.group(1) or "", text))
 
 
 def _parse(path: Path, model: type[_Model]) -> _Model:
@@ -124,6 +169,7 @@ def _name_faults(registry: Registry) -> list[str]:
     for file, names in (
         ("users.yaml: users", [user.name for user in registry.users]),
         ("keys.yaml: keys", [key.name for key in registry.keys]),
+        ("keys.yaml: api_keys", [key.name for key in registry.api_keys]),
     ):
         for i, name in enumerate(names):
             if name in names[:i]:
@@ -142,32 +188,56 @@ def _key_faults(registry: Registry) -> list[str]:
             faults.append(f"{where}: {key.name!r} needs either a user or tags, and not both")
         if key.user and key.user not in users:
             faults.append(f"{where}.user: {key.user!r} is not in users.yaml; add it there")
-        for tag in key.tags:
-            if tags is not None and tag not in tags:
-                known = ", ".join(sorted(tags))
-                faults.append(f"{where}.tags: {tag!r} is not in tagOwners; choose from {known}")
+        if tags is not None:
+            faults += _unknown(f"{where}.tags", key.tags, "tagOwners", tags)
     return faults
 
 
-def _policy_faults(registry: Registry) -> list[str]:
-    """Members of groups that nobody could ever be: a wrong name there opens nothing."""
-    try:
-        tree = hujson(registry.policy)
-    except json.JSONDecodeError as error:
-        return [f"policy.hujson: not HuJSON: {error.msg} (after removal of comments)"]
-    users = {f"{user.name}@" for user in registry.users}
+def _lifetime_faults(registry: Registry) -> list[str]:
+    """A key that is due when it is made would be made anew each time."""
     return [
-        f"policy.hujson: groups.{group}: {member!r} is not in users.yaml; add it there"
-        for group, members in tree.get("groups", {}).items()
-        for member in members
-        if member not in users
+        f"keys.yaml: {kind}[{i}].rotate_before_hours: {key.rotate_before_hours} is not allowed:"
+        f" must be less than expiration_hours, {key.expiration_hours}"
+        for kind, keys in (("keys", registry.keys), ("api_keys", registry.api_keys))
+        for i, key in enumerate(keys)
+        if key.rotate_before_hours >= key.expiration_hours
     ]
+
+
+def _reference_faults(registry: Registry) -> list[str]:
+    """Groups and tags that the policy does not know."""
+    groups, tags = _section(registry, "groups"), _section(registry, "tagOwners")
+    faults = []
+    if groups is not None:
+        for i, user in enumerate(registry.users):
+            faults += _unknown(f"users.yaml: users[{i}].admins", user.admins, "groups", groups)
+    if tags is not None:
+        for i, pattern in enumerate(registry.tags):
+            faults += _unknown(f"tags.yaml: tags[{i}].tags", pattern.tags, "tagOwners", tags)
+    return faults
+
+
+def _unknown(where: str, names: Sequence[str], section: str, known: Collection[str]) -> list[str]:
+    allowed = ", ".join(sorted(known))
+    return [
+        f"{where}: {name!r} is not in {section}; choose from {allowed}"
+        for name in names
+        if name not in known
+    ]
+
+
+def _policy_faults(folder: Path, registry: Registry) -> list[str]:
+    """What `mesh.policy_rules` finds, but for warnings; each names its file and line."""
+    tests = (folder / policy_rules.TESTS).read_text(encoding="utf-8")
+    users = [user.name for user in registry.users]
+    found = policy_rules.faults(registry.policy, tests, users)
+    return [f"{folder}/{fault}" for fault in found if not fault.warning]
 
 
 def _section(registry: Registry, name: str) -> dict[str, Any] | None:
     """A section of the policy, or None when the text cannot be read."""
     try:
-        section: dict[str, Any] = hujson(registry.policy).get(name, {})
-    except json.JSONDecodeError:
+        section = hujson.parse(registry.policy).value[name]
+    except (hujson.HujsonError, LookupError, TypeError):
         return None
-    return section
+    return section if isinstance(section, dict) else None

@@ -6,17 +6,26 @@ operator sees every fault at once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mesh import catalogue
 
 if TYPE_CHECKING:
-    from mesh.settings import Settings, Size
+    from mesh.settings import AddressRange, Settings, Size
 
 Fault = tuple[str, str]
+
+# Clients use these themselves, or leave them to the machine they run on: its name server, virtual
+# machines of ChromeOS, and what one cloud answers at. Headscale gives none of them to a node.
+NOT_FOR_NODES: Final = (
+    IPv4Network("100.100.0.0/24"),
+    IPv4Network("100.100.100.0/24"),
+    IPv4Network("100.115.92.0/23"),
+)
 
 
 def faults(settings: Settings) -> list[Fault]:
@@ -154,11 +163,89 @@ def _address_plan_holds(settings: Settings) -> Iterator[Fault]:
                 )
 
 
-def _extra_records_are_mesh_names(settings: Settings) -> Iterator[Fault]:
+def _no_two_ranges_claim_the_same(settings: Settings) -> Iterator[Fault]:
+    """Else it would depend on the order of the file who gets whom."""
+    taken: dict[tuple[str, str], str] = {}
+    for i, part in enumerate(settings.addresses):
+        for claim in part.claims:
+            if claim in taken:
+                field, what = claim
+                yield f"addresses[{i}].{field}", f"{what} is claimed by {taken[claim]} already"
+            taken.setdefault(claim, part.name)
+
+
+def _claiming_ranges_have_addresses(settings: Settings) -> Iterator[Fault]:
+    """Of their own: what lies in a range inside them is that one's."""
+    for i, part in enumerate(settings.addresses):
+        if not (part.claims or part.fixed):
+            continue
+        inside = sum(other.num_addresses for other in _outermost(_inside(settings, part)))
+        if part.cidr.num_addresses - inside < 3 or part.cidr.prefixlen > 30:
+            yield (
+                f"addresses[{i}].cidr",
+                f"{part.cidr} claims nodes but has no addresses of its own for them; take a "
+                "larger one, or let only the ranges inside it claim",
+            )
+        for kept in NOT_FOR_NODES:
+            if part.cidr.overlaps(kept):
+                yield f"addresses[{i}].cidr", f"{part.cidr} holds {kept}, which is not for nodes"
+
+
+def _inside(settings: Settings, part: AddressRange) -> list[IPv4Network]:
+    """The ranges that lie inside one."""
+    others = (other for other in settings.addresses if other is not part)
+    return [other.cidr for other in others if other.name.startswith(f"{part.name}-")]
+
+
+def _outermost(ranges: list[IPv4Network]) -> list[IPv4Network]:
+    return [
+        one for one in ranges if not any(one != other and one.subnet_of(other) for other in ranges)
+    ]
+
+
+def _fixed_addresses_fit(settings: Settings) -> Iterator[Fault]:
+    taken: dict[str | IPv4Address, str] = {}
+    for i, part in enumerate(settings.addresses):
+        for name, address in part.fixed.items():
+            key = f"addresses[{i}].fixed.{name}"
+            own = address in part.cidr and all(
+                address not in other for other in _inside(settings, part)
+            )
+            if not own or address in (part.cidr[0], part.cidr[-1]) or int(address) % 256 == 0:
+                yield key, f"{address} is not an address of {part.name} ({part.cidr}) for nodes"
+            if not re.fullmatch(settings.node_names.server, name):
+                yield key, f"{name!r} is no name of a server by node_names"
+            if not part.claims:
+                yield key, f"{part.name} claims nobody: add tags, groups or users to it"
+            for what in (name, address):
+                if what in taken:
+                    yield key, f"{what} is fixed by {taken[what]} already"
+                taken.setdefault(what, key)
+
+
+def _extra_records_take_no_name(settings: Settings) -> Iterator[Fault]:
+    """Clients answer such a name themselves, so it hides whatever has the name elsewhere."""
+    dns = settings.magic_dns
+    public = {f"{relay.host}.{settings.dns.zone}" for relay in settings.relays}
+    seen: dict[str, str] = {}
+    for name in dns.extra_records:
+        full, key = dns.full(name), f"magic_dns.extra_records.{name}"
+        if full in {settings.server_name, *public}:
+            yield key, f"{full!r} is a public name that clients need as it is; choose another"
+        if full in seen:
+            yield key, f"{name!r} and {seen[full]!r} are the same name, {full}; remove one"
+        seen[full] = name
+
+
+def _split_leaves_the_mesh_its_names(settings: Settings) -> Iterator[Fault]:
     base = settings.magic_dns.base_domain
-    for name in settings.magic_dns.extra_records:
-        if not name.endswith(f".{base}"):
-            yield f"magic_dns.extra_records.{name}", f"{name!r} must end in .{base}"
+    for domain in settings.magic_dns.split:
+        if f".{domain}".endswith(f".{base}"):
+            yield (
+                f"magic_dns.split.{domain}",
+                f"{domain!r} is of base_domain ({base}), which clients answer themselves; use"
+                " extra_records for names in it",
+            )
 
 
 _RULES = (
@@ -170,5 +257,9 @@ _RULES = (
     _relays_are_unique,
     _server_stays_outside_the_base_domain,
     _address_plan_holds,
-    _extra_records_are_mesh_names,
+    _extra_records_take_no_name,
+    _split_leaves_the_mesh_its_names,
+    _no_two_ranges_claim_the_same,
+    _claiming_ranges_have_addresses,
+    _fixed_addresses_fit,
 )

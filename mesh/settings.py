@@ -11,9 +11,18 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
 
-from mesh import catalogue
+from mesh import catalogue, resolution
 from mesh.catalogue import Cloud, DnsProvider, OperatingSystem
 
 MESH_V4: Final = ipaddress.IPv4Network("100.64.0.0/10")  # carrier-grade NAT range (RFC 6598)
@@ -33,7 +42,14 @@ def _domain(value: str) -> str:
     return value
 
 
+def _record_name(value: str) -> str:
+    return value if re.fullmatch(_LABEL, value) else _domain(value)
+
+
 Domain = Annotated[str, AfterValidator(_domain)]
+RecordName = Annotated[str, AfterValidator(_record_name)]
+Resolver = Annotated[str, PlainValidator(resolution.resolver)]
+Target = Annotated[resolution.Target, PlainValidator(resolution.target)]
 Network4 = ipaddress.IPv4Network
 Code = Annotated[str, Field(pattern=_CODE)]
 
@@ -127,35 +143,93 @@ class Relay(_Frozen):
         return f"derp-{self.code}" if self.number == 1 else f"derp-{self.code}-{self.number}"
 
 
+Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{1,15}$")]  # of a node's name
+Tag = Annotated[str, Field(pattern=r"^tag:[a-z][a-z0-9-]{0,62}$")]
+Group = Annotated[str, Field(pattern=r"^group:[a-z][a-z0-9-]{0,62}$")]
+Owner = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]  # Headscale's name of a user
+
+
 class AddressRange(_Frozen):
-    """A part of the mesh's address space and who it is for (plan 3.1)."""
+    """A part of the mesh's address space and who it is for (plan 3.1).
+
+    Nodes that it claims get an address of it, outside the ranges that lie inside it. A server is
+    claimed by the range of which it has all tags: more of them go before fewer, then the file's
+    order counts. A device is claimed by a group of its user, and else by its user.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")] = Field(description="Its name.")
     cidr: Network4 = Field(description="The range, inside 100.64.0.0/10.")
+    tags: tuple[Tag, ...] = Field((), description="Servers with all of these tags.")
+    groups: tuple[Group, ...] = Field(
+        (), description="Devices whose user is in one of these groups of the policy."
+    )
+    users: tuple[Owner, ...] = Field((), description="Devices of these users.")
+    fixed: dict[str, ipaddress.IPv4Address] = Field(
+        default_factory=dict,
+        description="Addresses of single nodes by name; the range must claim them, too.",
+    )
+
+    @property
+    def claims(self) -> tuple[tuple[str, str], ...]:
+        """(field, what of it) for each way to be claimed; no two ranges share one."""
+        tags = ", ".join(sorted(self.tags))
+        return (
+            *([("tags", tags)] if tags else []),
+            *(("groups", group) for group in self.groups),
+            *(("users", user) for user in self.users),
+        )
 
 
 class Names(_Frozen):
-    """What the name of a node may say (plan 3.3): <environment>-<role>-<region>-<number>."""
+    """What the name of a node may say (plan 3.3): <environment>-<role>-<region>-<number> of a
+    server, such as prod-web-bj-001; <team>-<device>-<person>, such as ops-laptop-zhangsan."""
 
-    environments: tuple[str, ...] = Field(description="Allowed environments.", min_length=1)
-    roles: tuple[str, ...] = Field(description="Allowed roles.", min_length=1)
+    environments: tuple[Word, ...] = Field(description="Allowed environments.", min_length=1)
+    roles: tuple[Word, ...] = Field(description="Allowed roles.", min_length=1)
     regions: tuple[Code, ...] = Field(description="Allowed regions.", min_length=1)
+    teams: tuple[Word, ...] = Field(description="Teams of people with devices.", min_length=1)
+    devices: tuple[Word, ...] = Field(description="Kinds of devices.", min_length=1)
+
+    @property
+    def server(self) -> str:
+        """A regular expression for the whole name of a server."""
+        parts = (self.environments, self.roles, self.regions)
+        return "-".join(f"({'|'.join(part)})" for part in parts) + "-[0-9]{3}"
+
+    @property
+    def device(self) -> str:
+        """A regular expression for the whole name of a person's device."""
+        return f"({'|'.join(self.teams)})-({'|'.join(self.devices)})-[a-z][a-z0-9-]*"
 
 
 class MagicDns(_Frozen):
     """Names inside the mesh."""
 
     base_domain: Domain = Field(description="Suffix of node names; never holds the server's name.")
-    nameservers: tuple[ipaddress.IPv4Address, ...] = Field(
-        description="Resolvers handed to clients.", min_length=1
+    nameservers: tuple[Resolver, ...] = Field(
+        description="Resolvers handed to clients: addresses, or URLs for DNS over HTTPS.",
+        min_length=1,
     )
-    split: dict[Domain, tuple[ipaddress.IPv4Address, ...]] = Field(
+    split: dict[Domain, Annotated[tuple[Resolver, ...], Field(min_length=1)]] = Field(
         default_factory=dict, description="Resolvers for single domains."
     )
     search_domains: tuple[Domain, ...] = Field((), description="Search list of clients.")
-    extra_records: dict[str, ipaddress.IPv4Address] = Field(
-        default_factory=dict, description="Fixed A records of the mesh's own names."
+    extra_records: Annotated[dict[RecordName, Target], BeforeValidator(resolution.named)] = Field(
+        default_factory=dict,
+        description=(
+            "Names that no node has, each with its addresses or the node whose addresses it gets;"
+            " a name without a dot is one of base_domain."
+        ),
     )
+
+    def full(self, name: str) -> str:
+        """The whole of a name that may leave base_domain out."""
+        return name if "." in name else f"{name}.{self.base_domain}"
+
+    @property
+    def records(self) -> dict[str, resolution.Target]:
+        """What each extra name leads to, by its whole name."""
+        return {self.full(name): target for name, target in self.extra_records.items()}
 
 
 class Settings(_Frozen):
@@ -190,6 +264,13 @@ class Settings(_Frozen):
     )
     magic_dns: MagicDns = Field(description="Names inside the mesh.")
     addresses: tuple[AddressRange, ...] = Field(description="Plan of mesh addresses.")
+    addresses_nightly: bool = Field(
+        False,
+        description=(
+            "Whether newcomers get their address by the plan each night; Headscale is away for"
+            " some seconds then. Else `mesh-registry addresses apply` does it."
+        ),
+    )
     node_names: Names = Field(description="Rule for node names.")
 
     @property
@@ -255,7 +336,8 @@ def _lines(fault: Any) -> list[str]:
 def _key(location: tuple[str | int, ...]) -> str:
     key = ""
     for part in location:
-        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else part
+        if part != "[key]":  # of pydantic's, for a wrong key
+            key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else part
     return key
 
 

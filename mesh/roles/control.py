@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Final
 
 from mesh import derp, headscale, secrets, templates
 from mesh.bundle import Bundle, Check, Directory, File, Unit, User
-from mesh.roles import certificate, guard, parts, relay_watch
+from mesh.roles import addresses, certificate, guard, parts, records, relay_watch
 from mesh.settings import Settings, Size
 from mesh.topology import Host, Topology
 
@@ -15,6 +16,9 @@ _PUBLIC: Final = "/etc/mesh/public"
 _ENTRY_PEM: Final = f"{_PUBLIC}/entry.pem"
 _ENTRY_UNIT: Final = "haproxy-entry.service"
 _REGISTRY: Final = "/usr/local/sbin/mesh-registry"
+_KEYS: Final = "mesh-keys.timer"
+_REGISTRY_LIBRARY: Final = f"{guard.LIBRARY.path}/registry"
+_REGISTRY_SOURCE: Final = Path(__file__).resolve().parents[2] / "registry"
 _STEWARD: Final = "/usr/local/sbin/mesh-entry"
 _STEWARD_CONFIG: Final = "/etc/mesh/entry.json"
 _STEWARD_UNIT: Final = "mesh-entry.service"
@@ -42,10 +46,13 @@ def bundle(
         Bundle(files=(parts.hosts_file(topology, f"127.0.0.1 {parts.POSTGRES_NAME}"),)),
         _proxy("postgres", databases=topology.having("database")),
         relay_watch.control_part(settings, topology, relays),
+        records.bundle(settings.magic_dns),
         _headscale(settings, topology, host, passwords, noise_key, own, artifacts),
         _public_certificate(settings, credential, artifacts),
         _entry(settings, topology),
         _steward(settings, topology, host),
+        _registry(),
+        addresses.bundle(settings, host, passwords),
         Bundle(checks=_checks(settings, host)),
     )
 
@@ -104,6 +111,23 @@ def _entry(settings: Settings, topology: Topology) -> Bundle:
     )
 
 
+def _registry() -> Bundle:
+    """The operator's command for users, policy, keys and nodes, and what it is made of."""
+    command = File(path=_REGISTRY, content=templates.text("control", _REGISTRY), mode="0755")
+    folders = {part: f"{_REGISTRY_LIBRARY}{part}" for part in ("", "/addresses")}
+    modules = [
+        file
+        for part, folder in folders.items()
+        for file in parts.package(Path(f"{_REGISTRY_SOURCE}{part}"), folder)
+    ]
+    units = (parts.unit_file("control", "mesh-keys.service"), parts.unit_file("control", _KEYS))
+    return Bundle(
+        directories=tuple(Directory(path=folder) for folder in folders.values()),
+        files=(*modules, command, *units),
+        units=(Unit(name=_KEYS, restart_on=(parts.unit_path(_KEYS),)),),
+    )
+
+
 def _steward(settings: Settings, topology: Topology, host: Host) -> Bundle:
     """What keeps clients' streams off the host whose loss matters most."""
     values = {
@@ -151,10 +175,7 @@ def _headscale(
             Directory(path="/var/lib/mesh", mode="0700"),
         ),
         artifacts=(program,),
-        files=(
-            *files,
-            File(path=_REGISTRY, content=templates.text("control", _REGISTRY), mode="0755"),
-        ),
+        files=files,
     )
     paths = (program.path, *(file.path for file in files))
     return parts.join(own, guard.bundle(settings, topology, host, passwords, *paths))

@@ -17,6 +17,7 @@ UNIT: Final = "mesh-guard.service"
 CONFIG: Final = "/etc/mesh/guard.json"
 PASSWORD: Final = "/etc/mesh/guard.password"
 STATUS: Final = "/run/mesh-guard/status.json"
+HOLD: Final = "/run/mesh-guard/hold.sock"
 METRICS_PORT: Final = 9105
 LIBRARY: Final = Directory(path="/usr/local/lib/mesh")
 _PROGRAM: Final = "/usr/local/lib/mesh/guard"
@@ -102,6 +103,7 @@ def _configuration(settings: Settings, topology: Topology, host: Host) -> str:
         "metrics_address": str(host.address),
         "metrics_port": METRICS_PORT,
         "status_file": STATUS,
+        "hold_socket": HOLD,
         "timing": _TIMINGS[settings.recovery],
     }
     return json.dumps(values, indent=2) + "\n"

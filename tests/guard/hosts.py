@@ -55,6 +55,7 @@ class Host:
         self._broken = folder / f"{name}.broken"
         self._file = folder / f"{name}.status"
         self._log = folder / f"{name}.log"
+        self.hold_socket = folder / f"{name}.hold"
         self.metrics_port = waiting.free_port()
         self.environment: dict[str, str] = {}
         self._guard: subprocess.Popen[bytes] | None = None
@@ -83,6 +84,7 @@ class Host:
             "metrics_address": "127.0.0.1",
             "metrics_port": self.metrics_port,
             "status_file": str(self._file),
+            "hold_socket": str(self.hold_socket),
             "timing": dict(timing),
         }
 

@@ -29,6 +29,7 @@ GOOD: dict[str, Any] = {
     "metrics_address": "127.0.0.1",
     "metrics_port": 9180,
     "status_file": "/run/mesh/guard.json",
+    "hold_socket": "/run/mesh/hold.sock",
     "timing": {"lease": 8},
 }
 

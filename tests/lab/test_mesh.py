@@ -24,6 +24,7 @@ UNITS: Final = {
         "mesh-certificate",
         "mesh-entry",
         "mesh-guard",
+        "mesh-records",
         "mesh-relay-map",
     ),
     "database": ("etcd", "patroni"),

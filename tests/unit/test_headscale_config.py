@@ -41,7 +41,7 @@ def test_metrics_and_remote_control_stay_on_the_host() -> None:
 def test_split_dns_uses_the_key_that_headscale_reads() -> None:
     nameservers = configuration()["dns"]["nameservers"]
 
-    assert nameservers["split"] == {"internal.company.com": ["10.0.0.1"]}
+    assert nameservers["split"]["company.internal"] == ["10.0.0.1", "10.0.0.2"]
     assert "restricted" not in nameservers, "Headscale ignores it silently"
 
 
@@ -61,9 +61,9 @@ def test_clients_use_our_relays_only() -> None:
     assert config["server"]["enabled"] is False
 
 
-def test_the_password_is_in_no_other_file_than_the_configuration() -> None:
+def test_the_password_is_only_in_files_that_headscale_and_root_may_read() -> None:
     built = bundles.build("prod", "hs-1")
 
     password = bundles.PASSWORDS.controls["hs-1"].headscale
-    holders = [file.path for file in built.files if password in file.content]
-    assert holders == ["/etc/headscale/config.yaml"]
+    holders = {file.path: file.mode for file in built.files if password in file.content}
+    assert holders == {"/etc/headscale/config.yaml": "0640", "/etc/mesh/headscale.password": "0600"}

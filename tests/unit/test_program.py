@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from mesh import artifacts
 from tests import stacks
 from tests.unit.recorder import Recorder
 
+REGISTERED: Final = '{"keys": {}, "api_keys": {}, "users": {}}'
 SECRET: Final = "4dabf18193072939515e22adb298388d"  # how the engine marks a secret value
 KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI-not-a-real-key"
 
@@ -32,12 +34,28 @@ def _answer(name: str) -> dict[str, Any]:
         "result": f"password of {name}",
         "hex": "ab" * 32,
         "base64": "q83v" * 10 + "q80=",
-        "stdout": '{"keys": {}, "users": {}}' if name.endswith("-registry") else KEY,
+        "stdout": REGISTERED if name.endswith("-registry") else KEY,
     }
 
 
+@dataclass
+class Seen:
+    """The outputs of the stack; `hidden` is whether a host's public key is kept secret."""
+
+    hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    hidden: dict[str, bool] = field(default_factory=dict)
+    operators_key_hidden: bool = False
+    bastion: str = ""
+
+
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
+def seen() -> Seen:
+    """Filled by `program`."""
+    return Seen()
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory, seen: Seen) -> Recorder:
     """Everything that stack prod asks for, from a folder with small stand-ins for the programs."""
     folder = tmp_path_factory.mktemp("program")
     (folder / "policy").symlink_to(stacks.REPOSITORY / "policy")
@@ -45,7 +63,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
     recorder = Recorder(_answer)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        _declare(recorder)
+        _declare(recorder, seen)
     return recorder
 
 
@@ -62,14 +80,26 @@ def _write_manifest(dist: Path) -> None:
     (dist / "manifest.json").write_text(json.dumps(entries))
 
 
-def _declare(recorder: Recorder) -> None:
+async def _look(mesh: Installation, seen: Seen) -> None:
+    """What the stack shows of itself."""
+    for name, host in mesh.host_table.items():
+        seen.hosts[name] = {
+            key: await value.future() if isinstance(value, pulumi.Output) else value
+            for key, value in host.items()
+        }
+        seen.hidden[name] = await host["host_key"].is_secret()
+    seen.operators_key_hidden = await mesh.operators_key.is_secret()
+    seen.bastion = mesh.bastion
+
+
+def _declare(recorder: Recorder, seen: Seen) -> None:
     """Runs the program until every resource is registered."""
     values = {f"mesh:{key}": json.dumps(value) for key, value in stacks.values("prod").items()}
     recorder.listen(project="mesh", stack="prod")
     pulumi.runtime.set_all_config(values)
 
     async def declare() -> None:
-        await Installation.build(configuration.load())
+        await _look(await Installation.build(configuration.load()), seen)
 
     test: Callable[[Callable[[], Awaitable[None]]], Callable[[], None]] = pulumi.runtime.test
     test(declare)()
@@ -102,7 +132,8 @@ def test_every_bundle_travels_as_a_secret_on_standard_input(program: Recorder) -
 def test_no_command_line_holds_more_than_the_name_of_a_program(program: Recorder) -> None:
     lines = {inputs["create"] for inputs in _commands(program).values()}
 
-    assert lines == {f"sudo mesh-{what}" for what in ("boot", "apply", "database", "registry")}
+    names = ("boot", "apply", "database", "registry apply")
+    assert lines == {f"sudo mesh-{what}" for what in names}
 
 
 def test_every_connection_pins_the_host_key_also_on_the_way(program: Recorder) -> None:
@@ -131,3 +162,23 @@ def test_user_data_is_kept_encrypted(program: Recorder) -> None:
 
     assert len(data) == 9
     assert all(isinstance(value, dict) and SECRET in value for value in data)
+
+
+def test_every_host_is_shown_with_the_key_that_commands_pin(program: Recorder, seen: Seen) -> None:
+    assert {host["host_key"] for host in seen.hosts.values()} == {KEY}
+    assert len(seen.hosts) == 9
+
+
+def test_a_public_host_key_is_no_secret_and_the_operators_key_is(
+    program: Recorder, seen: Seen
+) -> None:
+    assert not any(seen.hidden.values()), "people could not compare it"
+    assert seen.operators_key_hidden
+
+
+def test_whoever_has_no_public_address_is_behind_the_bastion(program: Recorder, seen: Seen) -> None:
+    hosts = seen.hosts.items()
+    behind = {name for name, host in hosts if host["address"] == host["private_address"]}
+
+    assert behind == {"pg-1", "pg-2"}
+    assert seen.bastion == "ops-1"

@@ -26,6 +26,27 @@ CREATE TABLE IF NOT EXISTS fence.registry (
     sealed text NOT NULL
 );
 
+-- Every access policy that was set; the one in force is Headscale's own.
+CREATE TABLE IF NOT EXISTS fence.policy (
+    version integer PRIMARY KEY,
+    text text NOT NULL,
+    sha256 text NOT NULL,
+    set_at timestamptz NOT NULL DEFAULT now(),
+    note text NOT NULL
+);
+
+-- What each change of addresses moved, so that it can be undone from either host.
+CREATE TABLE IF NOT EXISTS fence.addresses (
+    id text PRIMARY KEY,
+    moves jsonb NOT NULL
+);
+
+-- The addresses of the nodes that extra DNS records name, as the active host saw them last.
+CREATE TABLE IF NOT EXISTS fence.records (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    nodes jsonb NOT NULL
+);
+
 -- Makes the caller's host the only one whose Headscale may log in. Raises 55000 unless the token
 -- is newer than the last one, or the same again from the same host.
 CREATE OR REPLACE FUNCTION fence.take(wanted bigint) RETURNS void
@@ -76,6 +97,9 @@ REVOKE ALL ON FUNCTION fence.take(bigint), fence.kick() FROM PUBLIC;
 GRANT USAGE ON SCHEMA fence TO guard;
 GRANT SELECT ON fence.holder TO guard;
 GRANT SELECT, INSERT, UPDATE ON fence.registry TO guard;
+GRANT SELECT, INSERT, DELETE ON fence.policy TO guard;
+GRANT SELECT, INSERT, DELETE ON fence.addresses TO guard;
+GRANT SELECT, INSERT, UPDATE ON fence.records TO guard;
 GRANT EXECUTE ON FUNCTION fence.take(bigint), fence.kick() TO guard;
 
 RESET ROLE;

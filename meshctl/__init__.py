@@ -1,0 +1,1 @@
+"""The operations command line: what a person at night asks of the mesh, and tells it."""

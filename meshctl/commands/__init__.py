@@ -1,0 +1,1 @@
+"""The commands, one file a subject: each asks, shows, and gives its exit status."""
