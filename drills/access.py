@@ -83,7 +83,11 @@ LOGINS: Final[Mapping[tuple[str, str], Sequence[str]]] = {
     ("dba", "ubuntu"): (),
 }
 _NOT_PERMITTED: Final = "policy does not permit"  # what a server tells whom it does not let in
-_TRIES: Final = 3  # of a connection that nothing at all was heard of: a packet may get lost
+# Of a connection that no packet filter decided. A packet may get lost; and a client without a
+# network device closes a connection when another one, to another port, has the same local port
+# (its log: "could not register TCP mapping").
+_TRIES: Final = 3
+_UNDECIDED: Final = ("silent", "refused")
 _KNOWN_WITHIN: Final = 60.0  # s until each client knows who it may see
 
 
@@ -212,13 +216,13 @@ def packets(crowd: Crowd, cast: Sequence[Member] = CAST) -> list[Row]:
 
 
 def _connect(crowd: Crowd, tries: Sequence[tuple[str, str, int]]) -> list[Try]:
-    """As `Crowd.connect`, but what was silent is tried again."""
+    """As `Crowd.connect`, but what no packet filter decided is tried again."""
     done = crowd.connect(tries)
     for _ in range(_TRIES - 1):
-        silent = [i for i, found in enumerate(done) if found.outcome == "silent" and found.seen]
-        if not silent:
+        open_ = [i for i, found in enumerate(done) if found.seen and found.outcome in _UNDECIDED]
+        if not open_:
             break
-        for i, found in zip(silent, crowd.connect([tries[i] for i in silent]), strict=True):
+        for i, found in zip(open_, crowd.connect([tries[i] for i in open_]), strict=True):
             done[i] = found
     return done
 
