@@ -14,6 +14,7 @@ from typing import Final
 from drills.mesh import Mesh
 from drills.probes import Probes
 from drills.servers import program, state
+from drills.stutter import Stutter
 from lab.world import cgroup
 from lab.world.command import until
 from lab.world.host import Host
@@ -46,6 +47,7 @@ class Target:
     replica: str
     pids: list[int] = field(default_factory=list)  # stopped by a signal
     woken: int = 0  # of those, how many lived to go on
+    stutters: list[Stutter] = field(default_factory=list)
 
     @property
     def other_voters(self) -> tuple[str, ...]:
@@ -116,6 +118,17 @@ def thaw(target: Target) -> None:
         with contextlib.suppress(ProcessLookupError):  # its guard or systemd killed it
             os.kill(pid, signal.SIGCONT)
             target.woken += 1
+
+
+def slow_down(target: Target, name: str) -> None:
+    """Everything on a host runs a tenth of the time from now on; its kernel answers as ever."""
+    target.stutters.append(Stutter(target.mesh.host(name).group))
+
+
+def speed_up(target: Target) -> None:
+    """What was slow is not any more."""
+    for stutter in target.stutters:
+        stutter.end()
 
 
 def guard_pids(target: Target) -> list[int]:

@@ -186,6 +186,13 @@ FAULTS: Final[Mapping[str, Fault]] = {
         heal=actions.thaw,
         holds=30,
     ),
+    "primary-slow": Fault(
+        title="everything on the primary's host runs a tenth of the time",
+        inject=lambda t: actions.slow_down(t, t.primary),
+        heal=actions.speed_up,
+        holds=30,
+        returns=False,  # it may serve, or lose its lease
+    ),
     "primary-cut-etcd": Fault(
         title="the primary's host is cut from the other etcd voters",
         inject=lambda t: actions.cut(t, t.primary, t.other_voters, actions.ETCD_PORTS),

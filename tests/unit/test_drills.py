@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from drills import gate, record, report, sessions, streams
+from drills import gate, record, report, servers, sessions, streams
 from drills.__main__ import possible_faults
 from drills.faults import FAULTS
 from drills.intervals import Outage, common, held, outage, percentile, total
 from drills.record import Record
 from drills.sessions import Look
 from drills.streams import Count
+from drills.stutter import Stutter
 from drills.writer import Write
+from lab.world import cgroup
+from lab.world.command import until
 
 NOW = 1000.0
 
@@ -315,3 +319,18 @@ def test_every_goal_is_about_a_field_that_records_have() -> None:
     goals = [(field, goal) for fault in FAULTS.values() for field, goal in fault.goals.items()]
 
     assert all(hasattr(a_record(), field) and math.isfinite(goal) for field, goal in goals)
+
+
+def test_a_host_that_stutters_stands_still_in_turns_and_runs_on_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        monkeypatch.setattr(cgroup, "pids", lambda _: [child.pid])
+
+        slow = Stutter("some/group")
+        until(lambda: servers.state(child.pid) == "T", within=10, what="a stop")
+        until(lambda: servers.state(child.pid) == "S", within=10, what="its turn")
+        slow.end()
+
+        assert servers.state(child.pid) != "T"
+        child.kill()
