@@ -111,13 +111,13 @@ def _logins(rows: Sequence[SshRow]) -> Findings:
 def _rollback(server: Live, crowd: Crowd, before: Sequence[Row]) -> Findings:
     good = server.registry("policy", "show")
     server.set_policy(good["text"].replace(_JUNIOR, f'{_JUNIOR}, "tag:staging:*"'))
-    opened = ("dev-laptop-dev03", "staging-app-bj-901")
+    opened = ("dev-laptop-dev03", "staging-app-bj-901", 22)
     try:
-        access.await_connection(crowd, *opened, 22)
+        access.await_connection(crowd, *opened)
         changed = access.outcomes(access.packets(crowd))
     finally:
         server.registry("policy", "rollback", str(good["version"]))
-    access.await_ignorance(crowd, *opened)
+    access.await_denial(crowd, *opened)
     after = access.packets(crowd)
     first, last = access.outcomes(before), access.outcomes(after)
     figures = (

@@ -177,20 +177,32 @@ def await_acquaintance(crowd: Crowd, cast: Sequence[Member] = CAST) -> None:
 
 def await_connection(crowd: Crowd, source: str, target: str, port: int) -> None:
     """Returns when a client connects to another one; DeadlineError."""
-
-    def connects() -> bool:
-        return crowd.connect([(source, crowd.addresses()[target], port)])[0].outcome == "connected"
-
-    until(connects, within=_KNOWN_WITHIN, what=f"{source} connects to {target}:{port}", poll=0.5)
+    _await(crowd, (source, target, port), connected=True)
 
 
-def await_ignorance(crowd: Crowd, source: str, target: str) -> None:
-    """Returns when a client does not know another one any more; DeadlineError."""
+def await_denial(crowd: Crowd, source: str, target: str, port: int) -> None:
+    """Returns when a client cannot connect to another one; DeadlineError. It may know it on:
+    Headscale 0.29 forgets to tell of a peer that is out of reach when the client's new stream
+    begins in that moment. What is open is decided by the other one's packet filter.
+    """
+    _await(crowd, (source, target, port), connected=False)
 
-    def ignorant() -> bool:
-        return target not in crowd.status()[source]["peers"].values()
 
-    until(ignorant, within=_KNOWN_WITHIN, what=f"{source} forgets {target}", poll=0.5)
+def _await(crowd: Crowd, way: tuple[str, str, int], *, connected: bool) -> None:
+    source, target, port = way
+    seen: list[str] = []
+
+    def holds() -> bool:
+        seen[:] = [crowd.connect([(source, crowd.addresses()[target], port)])[0].outcome]
+        return (seen[0] == "connected") is connected
+
+    until(
+        holds,
+        within=_KNOWN_WITHIN,
+        what=f"{source} {'reaches' if connected else 'is kept from'} {target}:{port}",
+        seen=lambda: seen[0],
+        poll=0.5,
+    )
 
 
 def packets(crowd: Crowd, cast: Sequence[Member] = CAST) -> list[Row]:

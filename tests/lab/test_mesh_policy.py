@@ -42,7 +42,7 @@ def test_a_rollback_restores_the_policy_and_what_packets_do(server: Live, crowd:
     finally:
         server.registry("policy", "rollback", str(good["version"]))
 
-    access.await_ignorance(crowd, *opened[:2])
+    access.await_denial(crowd, *opened)
     until(
         lambda: access.outcomes(access.packets(crowd, FEW)) == before,
         within=120,  # other clients may hear of it later
