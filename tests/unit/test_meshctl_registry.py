@@ -30,6 +30,13 @@ PLAN = {"moves": [{"id": 1, "node": "prod-web-bj-001", "from": "100.64.0.1", "to
 
 
 @pytest.fixture(autouse=True)
+def zhangsan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks."""
+    monkeypatch.setattr("getpass.getuser", lambda: "zhangsan")
+    monkeypatch.setattr("socket.gethostname", lambda: "laptop")
+
+
+@pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """A take-over takes no time here."""
     monkeypatch.setattr(control, "PAUSE_SECONDS", 0.0)
@@ -164,7 +171,8 @@ def test_a_key_is_printed_alone(operator: Operator, fleet: Fleet) -> None:
 def test_a_key_goes_into_a_new_file_of_its_owner(
     operator: Operator, fleet: Fleet, tmp_path: Path
 ) -> None:
-    _answer(fleet, "keys show prod", {"name": "prod", "key": KEY, "expires": None})
+    told = {"name": "prod", "key": KEY, "expires": None}
+    _answer(fleet, "keys show prod --to zhangsan@laptop", told)
     file = tmp_path / "key"
 
     assert operator.runs("keys", "show", "prod", "--file", str(file)) == 0
@@ -185,7 +193,8 @@ def test_a_file_that_exists_stays_and_no_key_is_asked_for(
 def test_a_key_that_is_not_there_leaves_no_file(
     operator: Operator, fleet: Fleet, tmp_path: Path
 ) -> None:
-    _answer(fleet, "keys show prod", Said(status=1, stderr="mesh-registry: no key prod\n"))
+    refusal = Said(status=1, stderr="mesh-registry: no key prod\n")
+    _answer(fleet, "keys show prod --to zhangsan@laptop", refusal)
 
     assert operator.runs("keys", "show", "prod", "--file", str(tmp_path / "key")) == 3
     assert not (tmp_path / "key").exists()

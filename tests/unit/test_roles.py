@@ -199,6 +199,12 @@ def test_the_committed_registry_is_sound_and_stable() -> None:
         ("keys.yaml", "user: zhangsan", "user: nobody", ".user: 'nobody' is not in"),
         ("keys.yaml", "2160", "0", "keys[0].expiration_hours: 0 is not allowed"),
         ("keys.yaml", "336", "2160", "keys[0].rotate_before_hours: 2160 is not allowed: must be"),
+        (
+            "keys.yaml",
+            "hand_out: file}",
+            "hand_out: once}",
+            "api_keys[0].hand_out: 'once' is not allowed: input should be 'output' or 'file'",
+        ),
         ("users.yaml", "group:qa", "group:qs", "users[3].admins: 'group:qs' is not in groups"),
         ("tags.yaml", "tag:mq", "tag:mqs", "tags[8].tags: 'tag:mqs' is not in tagOwners"),
         ("keys.yaml", "reusable: true", "reuseable: true", "keys[0].reuseable: no such key"),
