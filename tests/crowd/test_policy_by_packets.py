@@ -1,5 +1,6 @@
-"""Covers policy/policy.hujson by packets, without a lab: twenty real clients on this machine try
-every connection of the table in drills/access.py. The booted mesh tries the same in tests/lab.
+"""Covers policy/policy.hujson by packets, without a lab: real clients on this machine, one for
+each role, try every connection of the table in drills/access.py. The booted mesh tries the same in
+tests/lab.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from mesh import registry
-from mesh.roles import control, postgres
+from mesh.roles import control, parts, postgres
 from mesh.settings import Size
 from tests import bundles, stacks
 
@@ -236,6 +236,19 @@ def test_a_bad_registry_is_refused_by_name(
         registry.load(tmp_path)
 
     assert message in str(caught.value)
+
+
+# Addresses
+
+
+@pytest.mark.parametrize("nightly", [True, False])
+def test_newcomers_are_placed_each_night_only_where_the_stack_says_so(nightly: bool) -> None:
+    for name in ("hs-1", "hs-2"):
+        built = bundles.build("prod", name, {"addresses_nightly": nightly})
+
+        (timer,) = (unit for unit in built.units if unit.name == "mesh-addresses.timer")
+        assert timer.running is nightly
+        assert "OnCalendar=" in bundles.files(built)[parts.unit_path(timer.name)].content
 
 
 # The arbiter
