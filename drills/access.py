@@ -46,6 +46,7 @@ CAST: Final = (
     Member("dev", "dev-app-bj-901", tags=("tag:dev",)),
     Member("jenkins", "testing-jenkins-bj-001", tags=("tag:testing", "tag:ci")),
 )
+NAMES: Final = 53  # the port of name servers
 JENKINS: Final = "testing-jenkins-bj-001"
 JENKINS_ADDRESS: Final = "100.67.100.1"  # the policy's host jenkins-master
 
@@ -188,7 +189,30 @@ def await_ignorance(crowd: Crowd, source: str, target: str) -> None:
 
 
 def packets(crowd: Crowd, cast: Sequence[Member] = CAST) -> list[Row]:
-    """Try every source, destination and port. CrowdError when two that know each other have no
+    """Try every source, destination and port. CrowdError as of `_addresses`."""
+    where = _addresses(crowd, cast)
+    tries = [(source, target, port) for source, target in _pairs(cast) for port in PORTS]
+    done = _connect(crowd, [(s.name, where[t.name], port) for s, t, port in tries])
+    return _rows(tries, done)
+
+
+def datagrams(crowd: Crowd, cast: Sequence[Member] = CAST) -> list[Row]:
+    """As `packets`, with UDP to the port of name servers: a rule opens both."""
+    where = _addresses(crowd, cast)
+    tries = [(source, target, NAMES) for source, target in _pairs(cast)]
+    done = crowd.send([(s.name, where[t.name], port) for s, t, port in tries])
+    return _rows(tries, done)
+
+
+def _rows(tries: Sequence[tuple[Member, Member, int]], done: Sequence[Try]) -> list[Row]:
+    return [
+        Row(source, target, allowed(source, target, port), found)
+        for (source, target, port), found in zip(tries, done, strict=True)
+    ]
+
+
+def _addresses(crowd: Crowd, cast: Sequence[Member]) -> dict[str, str]:
+    """By name, once all know whom they may see. CrowdError when two that know each other have no
     tunnel, for then nothing would be proven.
     """
     await_acquaintance(crowd, cast)
@@ -201,12 +225,7 @@ def packets(crowd: Crowd, cast: Sequence[Member] = CAST) -> list[Row]:
     ]
     if broken := [f"{p}: {said}" for p, said in zip(known, crowd.ping(known), strict=True) if said]:
         raise CrowdError(f"no tunnel: {'; '.join(broken[:5])}")
-    tries = [(source, target, port) for source, target in _pairs(cast) for port in PORTS]
-    done = _connect(crowd, [(s.name, where[t.name], port) for s, t, port in tries])
-    return [
-        Row(source, target, allowed(source, target, port), found)
-        for (source, target, port), found in zip(tries, done, strict=True)
-    ]
+    return where
 
 
 def _connect(crowd: Crowd, tries: Sequence[tuple[str, str, int]]) -> list[Try]:

@@ -184,6 +184,13 @@ class Crowd:
         told = self._ask("connect", rows=rows, at_once=CONNECTIONS_AT_ONCE, within=ANSWER_WITHIN)
         return [Try(*row, **found) for row, found in zip(rows, told, strict=True)]
 
+    def send(self, rows: Sequence[tuple[str, str, int]]) -> list[Try]:
+        """The same by UDP; connected is what was answered. One that no answer comes to is sent
+        again meanwhile.
+        """
+        told = self._ask("send", rows=rows, at_once=CONNECTIONS_AT_ONCE, within=ANSWER_WITHIN)
+        return [Try(*row, **found) for row, found in zip(rows, told, strict=True)]
+
     def ping(self, pairs: Sequence[tuple[str, str]], within: float = 30.0) -> list[str]:
         """For each source and address: nothing, or why no answer came through the tunnel. No
         rule of the policy matters but that the source must know the destination.

@@ -31,10 +31,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 POLL = 0.05  # s
+SENT_AGAIN = 0.5  # s without an answer to a datagram, which may get lost
 END_WITHIN = 10  # s for a client to end in order
 UNSEEN_WITHIN = 1  # s for a connection to a node that the source does not know: nothing is sent
-# What a client says when its packet filter drops what asks for a connection.
-_DROPPED = re.compile(r"Drop: TCP\{(\S+):\d+ > \S+:(\d+)\} \d+ (.+)")
+# What a client says when its packet filter drops what asks for a connection, or a datagram.
+_DROPPED = re.compile(r"Drop: (TCP|UDP)\{(\S+):\d+ > \S+:(\d+)\} \d+ (.+)")
 _VERBOSE = {  # each drop is said, not just the first ten
     "TS_DEBUG_FILTER_RATE_LIMIT_LOGS": "all",
     "TS_DEBUG_LOG_RATE": "all",
@@ -71,7 +72,8 @@ class Client:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.socket, self.port = self.folder / "socket", free_port()
         self.address = ""  # in the mesh, as last asked
-        self.dropped: dict[tuple[str, int], str] = {}  # by caller and own port: the reason
+        # By protocol, caller and own port: the reason.
+        self.dropped: dict[tuple[str, str, int], str] = {}
         self.last = ""  # line of its log
         self._process = subprocess.Popen(
             [
@@ -94,7 +96,7 @@ class Client:
         for line in self._process.stderr:
             self.last = line.strip()
             if found := _DROPPED.search(line):
-                self.dropped[found[1], int(found[2])] = found[3]
+                self.dropped[found[1], found[2], int(found[3])] = found[4]
 
     def ask(
         self, method: str, path: str, within: float = 10, body: object = None, **query: str
@@ -173,6 +175,13 @@ class _Banner(socketserver.BaseRequestHandler):
             self.request.recv(1)  # until the caller, who asks about this connection, closes it
 
 
+class _Datagram(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        _, own = self.request
+        banner = f"crowd {own.getsockname()[1]} {self.client_address[1]}\n"
+        own.sendto(banner.encode(), self.client_address)
+
+
 class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
@@ -180,12 +189,16 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 def serve(port: int) -> None:
-    """Answer on a port of 127.0.0.1."""
+    """Answer on a port of 127.0.0.1, TCP and UDP."""
     try:
-        server = _Server(("127.0.0.1", port), _Banner)
+        servers = (
+            _Server(("127.0.0.1", port), _Banner),
+            socketserver.UDPServer(("127.0.0.1", port), _Datagram),
+        )
     except OSError as error:
         raise AgentError(f"port {port} of this machine: {error}") from None
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
 # What is asked
@@ -201,7 +214,10 @@ class Crowd:
     def answer(self, request: dict[str, Any]) -> Any:
         """Of one request; AgentError."""
         do = str(request.pop("do"))
-        verbs = ("start", "join", "status", "connect", "ping", "follow", "ssh", "prefs", "end")
+        verbs = (
+            *("start", "join", "status", "connect", "send"),
+            *("ping", "follow", "ssh", "prefs", "end"),
+        )
         if do not in verbs:
             raise AgentError(f"no such request: {do}; there are {', '.join(verbs)}")
         return getattr(self, do)(**request)
@@ -257,6 +273,21 @@ class Crowd:
         self, rows: list[tuple[str, str, int]], at_once: int, within: float
     ) -> list[dict[str, Any]]:
         """For each source, address and port: how a connection ended, as `_try`."""
+        return self._tried(self._try, rows, at_once, within)
+
+    def send(
+        self, rows: list[tuple[str, str, int]], at_once: int, within: float
+    ) -> list[dict[str, Any]]:
+        """The same with a datagram, which is answered or not; as `_try_datagram`."""
+        return self._tried(self._try_datagram, rows, at_once, within)
+
+    def _tried(
+        self,
+        way: Callable[[Client, str, int, float], dict[str, Any]],
+        rows: list[tuple[str, str, int]],
+        at_once: int,
+        within: float,
+    ) -> list[dict[str, Any]]:
         names = sorted({row[0] for row in rows})
         known = {name: set(found["peers"]) for name, found in self.status(names).items()}
 
@@ -264,7 +295,7 @@ class Crowd:
             source, address, port = row
             seen, began = address in known[source], time.monotonic()
             limit = within if seen else min(within, UNSEEN_WITHIN)
-            found = self._try(self._client(source), address, port, limit)
+            found = way(self._client(source), address, port, limit)
             return {**found, "seconds": time.monotonic() - began, "seen": seen}
 
         return in_parallel(at_once, rows, one)
@@ -278,7 +309,7 @@ class Crowd:
         so), refused (by whomever) or silent. `via` is the client that brought the connection here
         and `origin` the node that it took for the caller.
         """
-        target, said = self._at(address), (source.address, port)
+        target, said = self._at(address), ("TCP", source.address, port)
         if target:
             target.dropped.pop(said, None)
         with socket.socket() as wire:
@@ -292,14 +323,33 @@ class Crowd:
                 return {"outcome": "silent", "said": str(error)}
             return {"outcome": "connected", "banner": banner, **self._arrival(target, banner)}
 
+    def _try_datagram(
+        self, source: Client, address: str, port: int, within: float
+    ) -> dict[str, Any]:
+        """As `_try`; connected is what was answered."""
+        target, said = self._at(address), ("UDP", source.address, port)
+        dropped = target.dropped if target else {}
+        dropped.pop(said, None)
+        try:
+            banner = _socks_datagram(source, address, port, within, lambda: said in dropped)
+        except OSError as error:
+            return {"outcome": "silent", "said": str(error)}
+        if not banner:
+            return {
+                "outcome": "dropped" if said in dropped else "silent",
+                "said": dropped.get(said, ""),
+            }
+        found = self._arrival(target, banner, "udp")
+        return {"outcome": "connected", "banner": banner, **found}
+
     @staticmethod
-    def _arrival(via: Client | None, banner: str) -> dict[str, str]:
+    def _arrival(via: Client | None, banner: str, protocol: str = "tcp") -> dict[str, str]:
         """Asked while the connection is open: only the client that brought it knows it."""
         found = re.fullmatch(r"crowd \d+ (\d+)", banner)
         if not found or not via:
             return {}
         try:
-            told = via.ask("GET", "whois", addr=f"127.0.0.1:{found[1]}", proto="tcp")
+            told = via.ask("GET", "whois", addr=f"127.0.0.1:{found[1]}", proto=protocol)
         except AgentError as trouble:
             return {"via": "", "origin": "", "said": str(trouble)}
         return {"via": via.name, "origin": str(told["Node"]["Name"]).split(".")[0]}
@@ -406,6 +456,33 @@ def _socks(
             return "dropped"
         if time.monotonic() > deadline:
             return "silent"
+
+
+def _socks_datagram(
+    source: Client, address: str, port: int, within: float, dropped: Callable[[], bool]
+) -> str:
+    """The answer to a datagram that goes through a client's proxy; nothing without one."""
+    with socket.socket() as wire, socket.socket(type=socket.SOCK_DGRAM) as packets:
+        wire.settimeout(5)
+        wire.connect(("127.0.0.1", source.port))
+        wire.sendall(b"\5\1\0")
+        if wire.recv(2) != b"\5\0":
+            return ""
+        wire.sendall(b"\5\3\0\1" + bytes(6))
+        reply = wire.recv(10)
+        if reply[1:2] != b"\0":
+            return ""
+        head = b"\0\0\0\1" + socket.inet_aton(address) + port.to_bytes(2, "big")
+        packets.connect(("127.0.0.1", int.from_bytes(reply[8:10], "big")))
+        packets.settimeout(POLL)
+        deadline, again = time.monotonic() + within, 0.0
+        while time.monotonic() < deadline and not dropped():
+            if time.monotonic() > again:
+                packets.send(head + b"?")
+                again = time.monotonic() + SENT_AGAIN
+            with contextlib.suppress(TimeoutError):
+                return packets.recv(2000)[len(head) :].decode(errors="replace").strip()
+    return ""
 
 
 def _pinged(client: Client, address: str, deadline: float) -> str:

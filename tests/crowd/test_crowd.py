@@ -85,6 +85,28 @@ def test_an_allowed_port_without_a_service_is_refused_not_dropped(crowd: Crowd) 
     assert found.outcome == "refused"
 
 
+def test_an_allowed_datagram_is_answered_through_the_client_that_has_the_address(
+    crowd: Crowd,
+) -> None:
+    where = crowd.addresses()["web"]
+    assert crowd.ping([("bob", where)]) == [""]
+
+    (found,) = crowd.send([("bob", where, 80)])
+
+    assert (found.outcome, found.via, found.origin) == ("connected", "web", "bob"), found
+
+
+def test_a_denied_datagram_is_dropped_by_the_packet_filter_of_the_destination(
+    crowd: Crowd,
+) -> None:
+    where = crowd.addresses()["web"]
+    assert crowd.ping([("bob", where)]) == [""]
+
+    (found,) = crowd.send([("bob", where, 443)])
+
+    assert (found.outcome, found.said) == ("dropped", "no rules matched"), found
+
+
 def test_tailscale_ssh_lets_in_whom_the_policy_names_and_tells_others(crowd: Crowd) -> None:
     web = crowd.addresses()["web"]
     assert crowd.ping([("alice", web)]) == [""]

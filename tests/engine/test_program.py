@@ -143,5 +143,6 @@ def test_a_second_relay_of_a_region_shows_itself_and_who_is_told_of_it(running: 
 
     assert set(found) == {"create", "update"}
     assert not named(found["create"], "derp-bj-2")
-    assert bundles_of(found["update"]) == MAPS
-    assert len(found["update"]) == len(MAPS), found["update"]
+    told = MAPS | {"derp-bj-bundle"}  # the two hand packets over to each other
+    assert bundles_of(found["update"]) == told
+    assert len(found["update"]) == len(told), found["update"]
