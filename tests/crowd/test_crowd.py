@@ -134,7 +134,7 @@ def test_no_key_is_left_in_files_nor_shown_in_the_process_list(
 
 def test_the_end_of_a_crowd_ends_its_clients(server: Loopback) -> None:
     folder = server.folder / "short"
-    with Crowd(server, str(loopback.AGENT), str(folder), ports=()) as short:
+    with Crowd(server, str(loopback.ROOT), str(folder), ports=()) as short:
         short.start(["carol"])
         assert _running(folder)
 
