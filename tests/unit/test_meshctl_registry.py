@@ -200,6 +200,22 @@ def test_a_key_that_is_not_there_leaves_no_file(
     assert not (tmp_path / "key").exists()
 
 
+def test_the_list_of_keys_says_who_has_which(operator: Operator, fleet: Fleet) -> None:
+    entry = {"id": 1, "state": "valid", "used": False, "created": 0, "rotates": 0, "expires": 0}
+    handed = {"at": 1795482000, "to": "lisi@desk"}
+    _answer(fleet, "keys list", {
+        "keys": [{**entry, "name": "web", "hand_out": "output", "handed": None}],
+        "api_keys": [{**entry, "name": "free", "hand_out": "file", "handed": None},
+                     {**entry, "name": "console", "hand_out": "file", "handed": handed}],
+    })  # fmt: skip
+
+    assert operator.runs("keys", "list") == 0
+    web, free, console = (line.rstrip() for line in operator.out.splitlines()[1:])
+    assert web.endswith("with the outputs")
+    assert free.endswith("not yet")
+    assert console.endswith("2026-11-24 01:00Z to lisi@desk")
+
+
 def test_a_secret_that_is_no_json_is_not_repeated(operator: Operator, fleet: Fleet) -> None:
     _answer(fleet, "keys show prod", Said(stdout=KEY))
 
