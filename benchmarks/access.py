@@ -75,6 +75,7 @@ def connections(mesh: Mesh) -> Iterator[Findings]:
     with live.placed_cast(server) as crowd:
         before = access.packets(crowd)
         yield _table("packets", before)
+        yield _table("datagrams", access.datagrams(crowd))
         yield _logins(access.logins(crowd))
         yield _rollback(server, crowd, before)
 
@@ -216,12 +217,15 @@ _HEAD: Final = """\
 `python -m benchmarks.access --state .lab` on a running lab (`make lab`). Each figure is of the
 last run of its part; `access.json` has the same, with dates.
 
-- *packets*: a real client for each role of plan 7.2 tries every other one on every port that the
-  policy names, through its own tunnel. A row counts as allowed when the connection came through
+- *packets*: a real client for each role of plan 7.2 tries every other one by TCP on every port that
+  the policy names, through its own tunnel. A row counts as allowed when the connection came through
   the client that has the address, from the caller's node, by that client's word. It counts as
   denied when the destination's packet filter said so, or when the source does not know the
   destination at all: Headscale tells nobody of a node that no rule opens. Silence counts as an
   exception. The clients have no network device (userspace networking) and share one machine.
+- *datagrams*: the same by UDP, on port 53 only, whose service speaks it; connected is what was
+  answered. The rules name no protocol, so each opens TCP and UDP. The other ports were not tried by
+  UDP packets: unit tests compare the model of the policy with Headscale's own answers for both.
 - *ssh*: Tailscale SSH from people to servers, as root, ubuntu and one whom no rule names.
 - *rollback*: the policy is widened, then `mesh-registry policy rollback`; the table is tried again.
 - *apply*, *undo*: `mesh-registry addresses`; *without a server* by its own clock. Seconds of

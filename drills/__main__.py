@@ -58,7 +58,7 @@ class Campaign:
         return "arbiter" if self.arbitrated else "guard"
 
     def run(self) -> int:
-        """How many drills failed, lost a write or saw two writers."""
+        """How many drills were bad, as their records say it."""
         actions.restore(self.mesh)
         baseline.restore(self.mesh)
         active = two_clients.active_name(self.mesh.world, self.mesh.outputs)
@@ -101,7 +101,7 @@ class Campaign:
                 done = self._one(drill)
                 report.write(self.folder, record.append(self.folder, done))
                 _console.print(f"{number}/{len(plan)} {summary(done)}")
-                bad += bool(done.failed or done.lost_acknowledged or done.double_writer_s)
+                bad += done.bad
         return bad
 
     def _one(self, drill: Drill) -> Record:
@@ -137,7 +137,8 @@ def summary(done: Record) -> str:
     said = ", ".join(f"{what} {_shown(value)}" for what, value in seconds.items() if value != 0)
     return (
         f"{done.fault}: {said}; lost {done.lost_acknowledged} of {done.acknowledged}, "
-        f"two writers {done.double_writer_s:g} s, pings lost {done.lost_pings}"
+        f"two writers {done.double_writer_s:g} s, without the fence {done.outsider_s:g} s, "
+        f"pings lost {done.lost_pings}"
     )
 
 
@@ -166,7 +167,9 @@ def running_mesh(state: Path) -> Mesh:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """The exit status: 1 when a drill failed, lost a write or saw two writers."""
+    """The exit status: 1 when a drill failed, lost a write, saw two writers or a session without
+    the fence.
+    """
     options = _parser().parse_args(words)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was broken is mended
     if options.list:

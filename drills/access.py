@@ -40,17 +40,18 @@ CAST: Final = (
     Member("k8s", "prod-k8s-bj-902", tags=("tag:prod", "tag:k8s")),
     Member("bastion", "prod-bastion-bj-901", tags=("tag:prod", "tag:bastion")),
     Member("monitoring", "infra-monitoring-bj-901", tags=("tag:monitoring",)),
+    Member("dns", "infra-dns-bj-901", tags=("tag:dns",)),
     Member("staging", "staging-app-bj-901", tags=("tag:staging",)),
     Member("testing", "testing-app-bj-901", tags=("tag:testing",)),
     Member("dev", "dev-app-bj-901", tags=("tag:dev",)),
     Member("jenkins", "testing-jenkins-bj-001", tags=("tag:testing", "tag:ci")),
 )
+NAMES: Final = 53  # the port of name servers
 JENKINS: Final = "testing-jenkins-bj-001"
 JENKINS_ADDRESS: Final = "100.67.100.1"  # the policy's host jenkins-master
-RESOLVER: Final = ("100.64.0.1", 53)  # open to every node, whoever has that address
 
 # Every role, then role by role: destinations and ports. What is not here is denied.
-ANYONE: Final[Mapping[str, Sequence[int]]] = {"monitoring": (3000, 9090, 9093)}
+ANYONE: Final[Mapping[str, Sequence[int]]] = {"monitoring": (3000, 9090, 9093), "dns": (53,)}
 ALLOWED: Final[Mapping[str, Mapping[str, Sequence[int]]]] = {
     "ops-admin": {member.role: PORTS for member in CAST},
     "ops-member": {
@@ -132,7 +133,7 @@ class SshRow:
     @property
     def fault(self) -> str:
         """As `Row.fault`. Denied is who was told so by the server, or may not reach its port."""
-        reaches = allowed(self.source, self.target, self.done.address, 22)
+        reaches = allowed(self.source, self.target, 22)
         denied = not self.done.got and (not reaches or _NOT_PERMITTED in self.done.said)
         if (self.done.got == self.done.user) if self.allowed else denied:
             return ""
@@ -141,10 +142,8 @@ class SshRow:
         return f"{way} is {want}, but was {self.done.got or 'nobody'}: {self.done.said}"
 
 
-def allowed(source: Member, target: Member, address: str, port: int) -> bool:
-    """What the table says; `address` is the target's."""
-    if (address, port) == RESOLVER:
-        return True
+def allowed(source: Member, target: Member, port: int) -> bool:
+    """What the table says."""
     ports = ALLOWED.get(source.role, {}).get(target.role, ())
     return port in ports or port in ANYONE.get(target.role, ())
 
@@ -161,7 +160,7 @@ def await_acquaintance(crowd: Crowd, cast: Sequence[Member] = CAST) -> None:
         missing[:] = [
             f"{source.name} of {target.name}"
             for source, target in _pairs(cast)
-            if any(allowed(source, target, where[target.name], port) for port in PORTS)
+            if any(allowed(source, target, port) for port in PORTS)
             and where[target.name] not in status[source.name]["peers"]
         ]
         return not missing
@@ -206,7 +205,30 @@ def _await(crowd: Crowd, way: tuple[str, str, int], *, connected: bool) -> None:
 
 
 def packets(crowd: Crowd, cast: Sequence[Member] = CAST) -> list[Row]:
-    """Try every source, destination and port. CrowdError when two that know each other have no
+    """Try every source, destination and port. CrowdError as of `_addresses`."""
+    where = _addresses(crowd, cast)
+    tries = [(source, target, port) for source, target in _pairs(cast) for port in PORTS]
+    done = _connect(crowd, [(s.name, where[t.name], port) for s, t, port in tries])
+    return _rows(tries, done)
+
+
+def datagrams(crowd: Crowd, cast: Sequence[Member] = CAST) -> list[Row]:
+    """As `packets`, with UDP to the port of name servers: a rule opens both."""
+    where = _addresses(crowd, cast)
+    tries = [(source, target, NAMES) for source, target in _pairs(cast)]
+    done = crowd.send([(s.name, where[t.name], port) for s, t, port in tries])
+    return _rows(tries, done)
+
+
+def _rows(tries: Sequence[tuple[Member, Member, int]], done: Sequence[Try]) -> list[Row]:
+    return [
+        Row(source, target, allowed(source, target, port), found)
+        for (source, target, port), found in zip(tries, done, strict=True)
+    ]
+
+
+def _addresses(crowd: Crowd, cast: Sequence[Member]) -> dict[str, str]:
+    """By name, once all know whom they may see. CrowdError when two that know each other have no
     tunnel, for then nothing would be proven.
     """
     await_acquaintance(crowd, cast)
@@ -219,12 +241,7 @@ def packets(crowd: Crowd, cast: Sequence[Member] = CAST) -> list[Row]:
     ]
     if broken := [f"{p}: {said}" for p, said in zip(known, crowd.ping(known), strict=True) if said]:
         raise CrowdError(f"no tunnel: {'; '.join(broken[:5])}")
-    tries = [(source, target, port) for source, target in _pairs(cast) for port in PORTS]
-    done = _connect(crowd, [(s.name, where[t.name], port) for s, t, port in tries])
-    return [
-        Row(source, target, allowed(source, target, where[target.name], port), found)
-        for (source, target, port), found in zip(tries, done, strict=True)
-    ]
+    return where
 
 
 def _connect(crowd: Crowd, tries: Sequence[tuple[str, str, int]]) -> list[Try]:

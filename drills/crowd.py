@@ -29,8 +29,8 @@ JOINS_AT_ONCE: Final = 4  # Headscale checks a key with bcrypt, 0.07 CPU seconds
 # A connection is let in or dropped within a second; what is neither is a fault of the test.
 ANSWER_WITHIN: Final = 4.0  # s; the proxy itself gives up after 5 and then does not say why
 CONNECTIONS_AT_ONCE: Final = 64
-_AGENT: Final = Path(__file__).parent / "crowd_agent.py"
-_PLACE: Final = "/usr/local/lib/crowd-agent.py"
+_AGENT: Final = ("__init__.py", "crowd_agent.py", "crowd_client.py")  # all that runs there
+_PLACE: Final = "/usr/local/lib/crowd"
 _FOLDER: Final = "/run/crowd"
 _END_WITHIN: Final = 60.0  # s
 
@@ -97,11 +97,12 @@ class Crowd:
     def __init__(
         self,
         machine: Machine,
-        program: str = _PLACE,
+        place: str = _PLACE,
         folder: str = _FOLDER,
         ports: Sequence[int] = PORTS,
     ) -> None:
-        self._line = machine.exec_line(["python3", program, folder, *map(str, ports)])
+        agent = ["env", f"PYTHONPATH={place}", "python3", "-m", "drills.crowd_agent"]
+        self._line = machine.exec_line([*agent, folder, *map(str, ports)])
         self._turn = threading.Lock()  # the machine answers one request at a time
         self._process: subprocess.Popen[str] | None = None
         self._names: list[str] = []
@@ -184,6 +185,13 @@ class Crowd:
         told = self._ask("connect", rows=rows, at_once=CONNECTIONS_AT_ONCE, within=ANSWER_WITHIN)
         return [Try(*row, **found) for row, found in zip(rows, told, strict=True)]
 
+    def send(self, rows: Sequence[tuple[str, str, int]]) -> list[Try]:
+        """The same by UDP; connected is what was answered. One that no answer comes to is sent
+        again meanwhile.
+        """
+        told = self._ask("send", rows=rows, at_once=CONNECTIONS_AT_ONCE, within=ANSWER_WITHIN)
+        return [Try(*row, **found) for row, found in zip(rows, told, strict=True)]
+
     def ping(self, pairs: Sequence[tuple[str, str]], within: float = 30.0) -> list[str]:
         """For each source and address: nothing, or why no answer came through the tunnel. No
         rule of the policy matters but that the source must know the destination.
@@ -244,7 +252,10 @@ class Crowd:
 
 def _prepare(host: Host) -> None:
     """The program, room for its port 22, and users to log in as."""
-    host.exec(["install", "-D", "-m", "644", "/dev/stdin", _PLACE], stdin=_AGENT.read_bytes())
+    for name in _AGENT:
+        target = f"{_PLACE}/drills/{name}"
+        source = (Path(__file__).parent / name).read_bytes()
+        host.exec(["install", "-D", "-m", "644", "/dev/stdin", target], stdin=source)
     host.exec(["systemctl", "stop", "tailscaled.service"])
     host.exec(["systemctl", "stop", "ssh.socket", "ssh.service"], check=False)
     for user in LOGINS:

@@ -35,6 +35,17 @@ class Record:
     failed: str = ""  # what went wrong with the drill itself
     details: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def outsider_s(self) -> float:
+        """Seconds in which a host without the fence had a session in a primary."""
+        return float(self.details.get("outsider_sessions_s", 0.0))
+
+    @property
+    def bad(self) -> bool:
+        """Whether the drill failed, lost a write, or let write who must not."""
+        wrong = (self.lost_acknowledged, self.double_writer_s, self.outsider_s)
+        return bool(self.failed) or any(wrong)
+
 
 def load(folder: Path) -> list[dict[str, Any]]:
     """All rows that were kept, oldest first."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -49,6 +49,11 @@ class _Lasting(_Frozen):
         0,
         description="Hours before its end from which on there is a new one; both work meanwhile.",
         ge=0,
+    )
+    hand_out: Literal["output", "file"] = Field(
+        "output",
+        description="How it leaves the mesh: with the stack's secret outputs, as often as somebody"
+        " asks; or once, by `meshctl keys show NAME --file PATH`, and in no output and no state.",
     )
 
 

@@ -25,7 +25,8 @@ REFUSALS: Final = 5  # of an active server: it means what it says
 
 
 def run(place: Place, text: str) -> dict[str, Any]:
-    """{"users": {name: id}, "keys": {name: key}, "api_keys": {name: key}}, a secret.
+    """{"users": {name: id}, "keys": {name: key}, "api_keys": {name: key}}, a secret; without the
+    keys that are handed out once.
 
     `text` is the JSON of mesh.registry.Registry.to_json. A second run with the same text changes
     nothing.
@@ -35,7 +36,7 @@ def run(place: Place, text: str) -> dict[str, Any]:
     result = _settle(place, wanted, hashlib.sha256(text.encode()).hexdigest())
     shown: dict[str, Any] = {"users": result["users"]}
     for kind in keys.KINDS:
-        names = [spec["name"] for spec in wanted[kind.name]]
+        names = [spec["name"] for spec in wanted[kind.name] if not keys.once(spec)]
         shown[kind.name] = {name: result[kind.name][name]["key"] for name in names}
     return shown
 

@@ -21,6 +21,8 @@ from registry.server import Headscale
 from registry.store import Store
 from registry.trouble import ELSEWHERE, RegistryError
 
+_NAME: Final = 100  # characters
+
 
 def main(words: Sequence[str], place: Place) -> int:
     """The exit status; the answer is on standard output."""
@@ -78,6 +80,7 @@ def _add_keys(parser: argparse.ArgumentParser) -> None:
     rotate.set_defaults(work=live(_keys_rotate))
     show = commands.add_parser("show")
     show.add_argument("name")
+    show.add_argument("--to", type=_somebody, help="who keeps it, in a file of mode 600")
     show.set_defaults(work=live(_keys_show))
 
 
@@ -156,14 +159,26 @@ def _refuse_unknown(names: Sequence[str], kept: dict[str, Any]) -> None:
 
 
 def _keys_show(given: Given, server: Headscale, store: Store) -> dict[str, Any]:
-    kept = store.read()[1]
-    _refuse_unknown([given.name], kept)
-    for kind in keys.KINDS:
-        record = kept.get(kind.name, {}).get(given.name)
-        if record:
-            ends = keys.expires(record, kind.live(server))
-            return {"name": given.name, "key": record["key"], "expires": ends}
+    """One that is handed out once counts as handed out before it is told."""
+    with store.changing():
+        digest, kept = store.read()
+        _refuse_unknown([given.name], kept)
+        for kind in keys.KINDS:
+            record = kept.get(kind.name, {}).get(given.name)
+            if record:
+                ends = keys.expires(record, kind.live(server))
+                if keys.once(record["spec"]):
+                    keys.hand_over(given.name, record, given.to, time.time())
+                    store.write(digest, kept)
+                return {"name": given.name, "key": record["key"], "expires": ends}
     raise RegistryError(f"key {given.name} was never made; run `pulumi up`")
+
+
+def _somebody(text: str) -> str:
+    """A name for people to read, no key and no control characters."""
+    if not 0 < len(text) <= _NAME or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"1 to {_NAME} printable characters")
+    return text
 
 
 def _tags_plan(given: Given, server: Headscale, __: Store) -> dict[str, Any]:

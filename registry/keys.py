@@ -3,6 +3,8 @@
 A replaced key stays valid until its own end, so that an installer that holds it does not fail:
 `rotate_before_hours` is how long both work. A key whose terms changed, or that is no longer
 declared, is ended at once: nobody shall join on terms that are no longer wanted.
+
+How a key is handed out is no term of it: with the outputs of the stack, or once, into a file.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ from registry.server import Headscale, seconds
 from registry.trouble import RegistryError
 
 HOUR: Final = 3600
-_LASTING: Final = ("expiration_hours", "rotate_before_hours")  # how long, not what for
+# How long, and how it is handed out; not what for.
+_NO_TERMS: Final = ("expiration_hours", "rotate_before_hours", "hand_out")
 _PREFIX: Final = 12  # characters of an API key's name
 _API: Final = "hskey-api-"
 
 Spec = Mapping[str, Any]
-Record = dict[str, Any]  # {"spec", "id", "key", "earlier": [ids]}
+Record = dict[str, Any]  # {"spec", "id", "key", "earlier": [ids], "handed": {"at", "to"}}
 Records = dict[str, Record]
 Live = Mapping[int, Mapping[str, Any]]  # Headscale's own list, by id
 
@@ -96,9 +99,12 @@ def replace(
 
 
 def due(record: Record, spec: Spec, live: Live, now: float) -> bool:
-    """Whether a key must be replaced: by other terms, by age, or because it cannot be used."""
+    """Whether a key must be replaced: by other terms, by age, because it cannot be used, or because
+    only one shall know it and the outputs of the stack have had it.
+    """
     return (
         _terms(record["spec"]) != _terms(spec)
+        or (once(spec) and not once(record["spec"]))
         or record["spec"]["expiration_hours"] != spec["expiration_hours"]
         or _state(record, live, now) != "valid"
         or expires(record, live) - now < spec.get("rotate_before_hours", 0) * HOUR
@@ -117,9 +123,32 @@ def listed(kind: Kind, records: Records, live: Live, now: float) -> list[dict[st
             "rotates": expires(record, live) - record["spec"].get("rotate_before_hours", 0) * HOUR,
             "used": bool(live.get(record["id"], {}).get("used")),
             "state": _state(record, live, now),
+            "hand_out": "file" if once(record["spec"]) else "output",
+            "handed": record.get("handed"),
         }
         for name, record in sorted(records.items())
     ]
+
+
+def once(spec: Spec) -> bool:
+    """Whether it is handed out once, into a file, and else nowhere."""
+    return bool(spec.get("hand_out") == "file")
+
+
+def hand_over(name: str, record: Record, to: str | None, now: float) -> None:
+    """Note in the record who gets a key that is handed out once. RegistryError when somebody has
+    had it, or when `to` is nobody, who keeps no file.
+    """
+    fetch, renew = f"meshctl keys show {name} --file PATH", f"meshctl keys rotate {name} --force"
+    if handed := record.get("handed"):
+        at = time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(handed["at"]))
+        raise RegistryError(
+            f"key {name} was handed out at {at} to {handed['to']}, which happens once; ask there,"
+            f" or make a new one: `{renew}`, then `{fetch}`"
+        )
+    if not to:
+        raise RegistryError(f"key {name} is handed out once, into a file only: `{fetch}`")
+    record["handed"] = {"at": now, "to": to}
 
 
 def expires(record: Record, live: Live) -> float:
@@ -134,7 +163,7 @@ def _end(server: Headscale, kind: Kind, numbers: Sequence[int], live: Live) -> N
 
 
 def _terms(spec: Spec) -> dict[str, Any]:
-    return {name: value for name, value in spec.items() if name not in _LASTING}
+    return {name: value for name, value in spec.items() if name not in _NO_TERMS}
 
 
 def _state(record: Record, live: Live, now: float) -> str:

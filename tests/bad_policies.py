@@ -41,7 +41,7 @@ def committed() -> dict[str, str]:
     return {name: (folder / name).read_text() for name in (POLICY, TESTS)}
 
 
-_DNS: Final = '"dst": ["100.64.0.1/32:53"]'
+_DNS: Final = '"dst": ["tag:dns:53"]'
 _K8S: Final = '"src": ["tag:k8s"], "dst": ["tag:k8s:*"]'
 _ADMINS: Final = '"src": ["group:ops-admin"], "dst": ["*:*"]'
 _DBA: Final = '"dst": ["tag:db:3306,5432,6379,27017"]'
@@ -165,7 +165,7 @@ TRIED: Final = (
               "tag:k9s", ('source "tag:k9s" resolved to no IP addresses',), TESTS),
     BadPolicy("a test of more than one port", "tag:k8s:6443", "tag:k8s:6443-6444",
               "tag:k8s:6443-6444", ("must be a single port",), TESTS),
-    BadPolicy("a test of a whole network", "100.64.0.1:53", "100.64.0.0/24:53",
+    BadPolicy("a test of a whole network", "tag:dns:53", "100.64.0.0/24:53",
               "100.64.0.0/24:53", ("not a CIDR range",), TESTS),
     BadPolicy("an SSH test of an unknown tag", '"dst": ["tag:dev"]', '"dst": ["tag:dew"]',
               "tag:dew", ('unknown tag "tag:dew"',), TESTS),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,11 +24,12 @@ def list_keys(context: typer.Context, json: options.Json = False) -> None:
         show.as_json(told)
         return
     rows = [
-        (kind, k["name"], k["id"], k["state"], k.get("used"), *_times(k))
+        (kind, k["name"], k["id"], k["state"], k.get("used"), *_times(k), _handed(k))
         for kind, group in (("join", told["keys"]), ("API", told["api_keys"]))
         for k in group
     ]
-    show.table(("kind", "name", "id", "state", "used", "created", "rotates", "expires"), rows)
+    heads = ("kind", "name", "id", "state", "used", "created", "rotates", "expires", "handed out")
+    show.table(heads, rows)
 
 
 @app.command()
@@ -56,7 +59,9 @@ def show_key(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Hand one key over: to standard output, or into a file."""
+    """Hand one key over: to standard output, or into a file. One that `policy/keys.yaml` hands out
+    by file goes into a file only, and once; the mesh notes to whom.
+    """
     if file is None:
         told = _ask(context, "show", name)
         if json:
@@ -65,7 +70,7 @@ def show_key(
         show.line(told["key"])
     else:
         # Before the key is asked for: it must have a place to go.
-        told = _into(file, lambda: _ask(context, "show", name))
+        told = _into(file, lambda: _ask(context, "show", name, "--to", _operator()))
     show.note(f"{told['name']} expires {show.moment(told['expires'])}")
 
 
@@ -84,6 +89,19 @@ def _into(file: Path, ask: Any) -> dict[str, Any]:
     finally:
         if not done:
             file.unlink()
+
+
+def _operator() -> str:
+    """Who asks, for people to read; it proves nothing."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def _handed(key: dict[str, Any]) -> str:
+    """How, and to whom: nobody else can have a key that goes into a file."""
+    if key.get("hand_out") != "file":
+        return "with the outputs"
+    handed = key.get("handed")
+    return f"{show.moment(handed['at'])} to {handed['to']}" if handed else "not yet"
 
 
 def _times(key: dict[str, Any]) -> tuple[str, ...]:

@@ -23,7 +23,6 @@ from lab.world.command import inside, run, until
 from tests.guard import certificates
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-AGENT: Final = ROOT / "drills/crowd_agent.py"
 ADDRESS: Final = "198.18.77.1"  # clients use no loopback address as an endpoint
 RELAY: Final = certificates.SERVER_NAME
 URL: Final = "https://127.0.0.1:10443"  # after a restart, clients find back to TLS only
@@ -80,7 +79,7 @@ class Loopback:
 
     def crowd(self) -> Crowd:
         """Of this machine."""
-        return Crowd(self, str(AGENT), str(self.folder / "crowd"))
+        return Crowd(self, str(ROOT), str(self.folder / "crowd"))
 
 
 @contextmanager

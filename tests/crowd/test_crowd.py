@@ -85,6 +85,28 @@ def test_an_allowed_port_without_a_service_is_refused_not_dropped(crowd: Crowd) 
     assert found.outcome == "refused"
 
 
+def test_an_allowed_datagram_is_answered_through_the_client_that_has_the_address(
+    crowd: Crowd,
+) -> None:
+    where = crowd.addresses()["web"]
+    assert crowd.ping([("bob", where)]) == [""]
+
+    (found,) = crowd.send([("bob", where, 80)])
+
+    assert (found.outcome, found.via, found.origin) == ("connected", "web", "bob"), found
+
+
+def test_a_denied_datagram_is_dropped_by_the_packet_filter_of_the_destination(
+    crowd: Crowd,
+) -> None:
+    where = crowd.addresses()["web"]
+    assert crowd.ping([("bob", where)]) == [""]
+
+    (found,) = crowd.send([("bob", where, 443)])
+
+    assert (found.outcome, found.said) == ("dropped", "no rules matched"), found
+
+
 def test_tailscale_ssh_lets_in_whom_the_policy_names_and_tells_others(crowd: Crowd) -> None:
     web = crowd.addresses()["web"]
     assert crowd.ping([("alice", web)]) == [""]
@@ -112,7 +134,7 @@ def test_no_key_is_left_in_files_nor_shown_in_the_process_list(
 
 def test_the_end_of_a_crowd_ends_its_clients(server: Loopback) -> None:
     folder = server.folder / "short"
-    with Crowd(server, str(loopback.AGENT), str(folder), ports=()) as short:
+    with Crowd(server, str(loopback.ROOT), str(folder), ports=()) as short:
         short.start(["carol"])
         assert _running(folder)
 

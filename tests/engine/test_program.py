@@ -133,3 +133,16 @@ def test_another_dns_service_shows_names_key_and_who_holds_the_key(running: Engi
     assert not any("nstance" in kind or "etwork" in kind for kind in types), types
     assert bundles_of(found["update"]) == holders
     assert len(found["update"]) == len(holders), found["update"]
+
+
+def test_a_second_relay_of_a_region_shows_itself_and_who_is_told_of_it(running: Engine) -> None:
+    relays = stacks.values("prod")["relays"]
+    second = {**relays[0], "number": 2, "cidr": "10.20.9.0/24"}
+
+    found = changes(running, {"relays": [*relays, second]})
+
+    assert set(found) == {"create", "update"}
+    assert not named(found["create"], "derp-bj-2")
+    told = MAPS | {"derp-bj-bundle"}  # the two hand packets over to each other
+    assert bundles_of(found["update"]) == told
+    assert len(found["update"]) == len(told), found["update"]

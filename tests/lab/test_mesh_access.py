@@ -40,6 +40,10 @@ def test_every_allowed_connection_is_made_and_no_other(rows: list[Row]) -> None:
     assert not access.faults(rows)
 
 
+def test_every_datagram_to_a_name_servers_port_ends_as_the_table_says(crowd: Crowd) -> None:
+    assert not access.faults(access.datagrams(crowd))
+
+
 def test_the_table_has_rows_of_each_kind(rows: list[Row]) -> None:
     kinds = {(row.allowed, row.done.outcome) for row in rows}
 

@@ -259,6 +259,17 @@ def test_a_key_that_nobody_declared_is_refused_with_those_that_are(plant: Plant)
     assert "there is no key 'wep'; choose from ann-device, console, web" in error
 
 
+def test_an_ephemeral_key_is_made_as_one(plant: Plant) -> None:
+    passing = plants.key("runner", tags=["tag:web"], reusable=True, ephemeral=True)
+    lasting = plants.key("web", tags=["tag:web"], reusable=True)
+
+    plant.apply(keys=[passing, lasting])
+
+    made = {key["id"]: bool(key.get("ephemeral")) for key in plant.told("preauthkeys", "list")}
+    named = {entry["name"]: made[entry["id"]] for entry in plant.ask("keys", "list")["keys"]}
+    assert named == {"runner": True, "web": False}
+
+
 # Tags
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from drills import gate, record, report, servers, sessions, streams
-from drills.__main__ import possible_faults
+from drills.__main__ import possible_faults, summary
 from drills.faults import FAULTS
 from drills.intervals import Outage, common, held, outage, percentile, total
 from drills.record import Record
@@ -313,6 +313,55 @@ def test_the_report_has_a_row_for_each_fault_that_was_drilled(tmp_path: Path) ->
     text = (tmp_path / report.FILE).read_text()
 
     assert all(text.count(f"| {fault.title} |") == 2 for fault in FAULTS.values())
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"lost_acknowledged": 1},
+        {"double_writer_s": 0.1},
+        {"details": {"outsider_sessions_s": 0.2}},
+        {"failed": "no gate"},
+    ],
+)
+def test_a_drill_is_bad_when_it_failed_or_lost_a_write_or_let_in_who_must_not_write(
+    fault: dict[str, Any],
+) -> None:
+    assert a_record(**fault).bad
+    assert not a_record(details={"outsider_sessions_s": 0.0}).bad
+
+
+def test_a_session_without_the_fence_is_said_at_once_and_in_the_report(tmp_path: Path) -> None:
+    done = a_record(details={"clients": {}, "outsider_sessions_s": 0.4})
+
+    report.write(tmp_path, [vars(done), vars(done)])
+    text = (tmp_path / report.FILE).read_text()
+
+    assert "without the fence 0.4 s" in summary(done)
+    assert f"| {FAULTS[done.fault].title} | 100 | 0 | 0.0 | 0.8 |" in text
+
+
+def test_the_report_shows_design_and_baseline_side_by_side(tmp_path: Path) -> None:
+    rows = [
+        a_record(clients_back_s=2.0, writes_back_s=1.0),
+        a_record(clients_back_s=3.0, writes_back_s=1.5),
+        a_record(design="baseline", clients_back_s=None, writes_back_s=61.0),
+        a_record(fault="guard-stopped"),
+    ]
+
+    report.write(tmp_path, [vars(row) for row in rows])
+    bought = (tmp_path / report.FILE).read_text().partition("## Design")[0]
+
+    title = FAULTS["server-killed"].title
+    times = "2.0 / 3.0 | never / never | 3.5 / 3.5 | 3.5 / 3.5 | 1.0 / 1.5 | 61.0 / 61.0"
+    assert f"| {title} | 2 | 1 | {times} |" in bought
+    assert FAULTS["guard-stopped"].title not in bought, "the baseline has no such drill"
+
+
+def test_without_a_baseline_nothing_is_compared(tmp_path: Path) -> None:
+    report.write(tmp_path, [vars(a_record())])
+
+    assert "What the design buys" not in (tmp_path / report.FILE).read_text()
 
 
 def test_every_goal_is_about_a_field_that_records_have() -> None:

@@ -30,6 +30,13 @@ PLAN = {"moves": [{"id": 1, "node": "prod-web-bj-001", "from": "100.64.0.1", "to
 
 
 @pytest.fixture(autouse=True)
+def zhangsan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks."""
+    monkeypatch.setattr("getpass.getuser", lambda: "zhangsan")
+    monkeypatch.setattr("socket.gethostname", lambda: "laptop")
+
+
+@pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """A take-over takes no time here."""
     monkeypatch.setattr(control, "PAUSE_SECONDS", 0.0)
@@ -164,7 +171,8 @@ def test_a_key_is_printed_alone(operator: Operator, fleet: Fleet) -> None:
 def test_a_key_goes_into_a_new_file_of_its_owner(
     operator: Operator, fleet: Fleet, tmp_path: Path
 ) -> None:
-    _answer(fleet, "keys show prod", {"name": "prod", "key": KEY, "expires": None})
+    told = {"name": "prod", "key": KEY, "expires": None}
+    _answer(fleet, "keys show prod --to zhangsan@laptop", told)
     file = tmp_path / "key"
 
     assert operator.runs("keys", "show", "prod", "--file", str(file)) == 0
@@ -185,10 +193,27 @@ def test_a_file_that_exists_stays_and_no_key_is_asked_for(
 def test_a_key_that_is_not_there_leaves_no_file(
     operator: Operator, fleet: Fleet, tmp_path: Path
 ) -> None:
-    _answer(fleet, "keys show prod", Said(status=1, stderr="mesh-registry: no key prod\n"))
+    refusal = Said(status=1, stderr="mesh-registry: no key prod\n")
+    _answer(fleet, "keys show prod --to zhangsan@laptop", refusal)
 
     assert operator.runs("keys", "show", "prod", "--file", str(tmp_path / "key")) == 3
     assert not (tmp_path / "key").exists()
+
+
+def test_the_list_of_keys_says_who_has_which(operator: Operator, fleet: Fleet) -> None:
+    entry = {"id": 1, "state": "valid", "used": False, "created": 0, "rotates": 0, "expires": 0}
+    handed = {"at": 1795482000, "to": "lisi@desk"}
+    _answer(fleet, "keys list", {
+        "keys": [{**entry, "name": "web", "hand_out": "output", "handed": None}],
+        "api_keys": [{**entry, "name": "free", "hand_out": "file", "handed": None},
+                     {**entry, "name": "console", "hand_out": "file", "handed": handed}],
+    })  # fmt: skip
+
+    assert operator.runs("keys", "list") == 0
+    web, free, console = (line.rstrip() for line in operator.out.splitlines()[1:])
+    assert web.endswith("with the outputs")
+    assert free.endswith("not yet")
+    assert console.endswith("2026-11-24 01:00Z to lisi@desk")
 
 
 def test_a_secret_that_is_no_json_is_not_repeated(operator: Operator, fleet: Fleet) -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from mesh import registry
-from mesh.roles import control, postgres
+from mesh.roles import control, parts, postgres
 from mesh.settings import Size
 from tests import bundles, stacks
 
@@ -199,6 +199,12 @@ def test_the_committed_registry_is_sound_and_stable() -> None:
         ("keys.yaml", "user: zhangsan", "user: nobody", ".user: 'nobody' is not in"),
         ("keys.yaml", "2160", "0", "keys[0].expiration_hours: 0 is not allowed"),
         ("keys.yaml", "336", "2160", "keys[0].rotate_before_hours: 2160 is not allowed: must be"),
+        (
+            "keys.yaml",
+            "hand_out: file}",
+            "hand_out: once}",
+            "api_keys[0].hand_out: 'once' is not allowed: input should be 'output' or 'file'",
+        ),
         ("users.yaml", "group:qa", "group:qs", "users[3].admins: 'group:qs' is not in groups"),
         ("tags.yaml", "tag:mq", "tag:mqs", "tags[8].tags: 'tag:mqs' is not in tagOwners"),
         ("keys.yaml", "reusable: true", "reuseable: true", "keys[0].reuseable: no such key"),
@@ -230,6 +236,19 @@ def test_a_bad_registry_is_refused_by_name(
         registry.load(tmp_path)
 
     assert message in str(caught.value)
+
+
+# Addresses
+
+
+@pytest.mark.parametrize("nightly", [True, False])
+def test_newcomers_are_placed_each_night_only_where_the_stack_says_so(nightly: bool) -> None:
+    for name in ("hs-1", "hs-2"):
+        built = bundles.build("prod", name, {"addresses_nightly": nightly})
+
+        (timer,) = (unit for unit in built.units if unit.name == "mesh-addresses.timer")
+        assert timer.running is nightly
+        assert "OnCalendar=" in bundles.files(built)[parts.unit_path(timer.name)].content
 
 
 # The arbiter

@@ -35,6 +35,18 @@ def test_every_stack_has_the_nine_hosts_of_the_plan(stack: str) -> None:
                      "derp-sg"]  # fmt: skip
 
 
+def test_a_second_relay_of_a_region_has_a_host_a_network_and_a_name_of_its_own() -> None:
+    relays = stacks.values("prod")["relays"]
+    second = {**relays[0], "number": 2, "cidr": "10.20.9.0/24"}
+
+    built = stacks.build("prod", {"relays": [*relays, second]})
+
+    first, other = built.host("derp-bj"), built.host("derp-bj-2")
+    assert (first.cloud, first.zone) == (other.cloud, other.zone)
+    assert first.network != other.network
+    assert [r.hosts for r in built.records if r.label == "derp-bj-2"] == [("derp-bj-2",)]
+
+
 def test_databases_have_no_public_address_and_open_nothing_to_the_world() -> None:
     for host in stacks.build("prod").having("database"):
         assert not host.public
