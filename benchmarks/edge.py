@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from drills import certificates
 from drills.__main__ import running_mesh
 from drills.client import Client, install
 from drills.mesh import Mesh
@@ -104,16 +105,19 @@ def renewals(mesh: Mesh, rounds: int) -> Iterator[Row]:
     relay = mesh.host(RELAY)
     name = f"{RELAY}.{mesh.outputs['server_url'].split('.', 1)[1]}"
     for _ in range(rounds):
+        certificates.age(relay)
         with _watched(mesh, name, mesh.public(RELAY)) as gaps:
-            _renew(relay)
+            certificates.renew(relay)
             time.sleep(_AFTERWARDS)
         yield Row("renewal: relay away", max(gaps, default=0.0))
     for _ in range(rounds):
+        for control in mesh.controls:
+            certificates.age(mesh.host(control))
         watches = [StreamWatch(client) for client in mesh.clients]
         for watch in watches:
             watch.start()
         for control in mesh.controls:
-            _renew(mesh.host(control))
+            certificates.renew(mesh.host(control))
         time.sleep(_AFTERWARDS)
         for watch in watches:
             watch.stop()
@@ -121,30 +125,28 @@ def renewals(mesh: Mesh, rounds: int) -> Iterator[Row]:
         yield Row("renewal: map streams dropped (number)", float(dropped))
 
 
-def _renew(host: Host) -> None:
-    host.exec(["rm", "-f", "/var/lib/mesh-certificate/issued.json"])
-    host.exec(["systemctl", "start", "mesh-certificate"], within=300)
-
-
 @contextmanager
 def _watched(mesh: Mesh, name: str, address: str) -> Iterator[list[float]]:
-    """The times without an answer of a relay, while this is entered."""
+    """The times without an answer of a relay, from its first one on, while this is entered."""
     gaps: list[float] = []
-    over = threading.Event()
+    first, over = threading.Event(), threading.Event()
     context = ssl.create_default_context(cadata=authority().certificate.read_text())
 
     def look() -> None:
         netns.enter(str(mesh.world.operator.namespace.name))
-        last = time.monotonic()
+        last = 0.0
         while not over.wait(_GAP_POLL):
             if _answers(name, address, context):
                 now = time.monotonic()
-                gaps.append(now - last)
+                if first.is_set():
+                    gaps.append(now - last)
                 last = now
+                first.set()
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
     try:
+        until(first.is_set, within=60, what=f"an answer of {name}")
         yield gaps
     finally:
         over.set()
@@ -262,7 +264,8 @@ otherwise. Raw rows: `edge.json`.
 
 - *home*: a client whose nearest relay is Shanghai (the others are placed 30 to 80 ms away, there
   and back); derper in Shanghai is stopped.
-- *renewal*: the certificate is made due and mesh-certificate run. *relay away* is the longest time
+- *renewal*: a certificate with 25 of 90 days left is put in place, and shown, and mesh-certificate
+  run. *relay away* is the longest time
   without an answer of the relay to new TLS connections, tried every 20 ms; *map streams dropped*
   counts the new streams of two clients while both control hosts renew.
 - *throughput*: derpprobe's bandwidth probes between two clients through one relay, our unit and
