@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests import stacks
+from tests import needs, stacks
 
 MONITORING: Final = stacks.REPOSITORY / "monitoring"
 RULES: Final = sorted((MONITORING / "rules").glob("*.yaml"))
@@ -19,7 +19,8 @@ CASES: Final = sorted((MONITORING / "tests").glob("*.yaml"))
 
 
 def promtool(*words: str) -> None:
-    """promtool must agree; it comes with `make setup`."""
+    """promtool must agree."""
+    needs.programs("promtool")
     done = subprocess.run(["promtool", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
 
