@@ -38,6 +38,12 @@ def renew(host: Host) -> None:
     host.exec(["systemctl", "start", "mesh-certificate"], within=300)
 
 
+def challenge(host: Host) -> str:
+    """How the host proves that the name is its own, in words."""
+    kind, what, *_ = json.loads(host.exec(["cat", _CONFIG]).stdout)["challenge"]
+    return f"DNS-01 at {what}" if kind == "--dns" else "HTTP-01"
+
+
 def _rewrite(host: Host, path: str, content: str) -> None:
     """Another content for a file that is there; owner and mode stay."""
     host.exec(["sh", "-euc", 'test -f "$1" && cat >"$1"', "sh", path], stdin=content)
