@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from drills import certificates, scan, strangers, udp
 from drills.__main__ import running_mesh
 from drills.client import Client, install
 from drills.mesh import Mesh
@@ -31,6 +32,7 @@ from lab.world.host import Host
 
 REPORTS: Final = Path(__file__).parent.parent / "docs" / "reports"
 RELAY: Final = "derp-bj"  # whose certificate comes by DNS-01, and whose bandwidth the cloud caps
+_BY_HTTP: Final = "derp-hk"  # of stack lab
 FAR: Final = {"derp-bj": 15.0, "derp-hk": 25.0, "derp-sg": 40.0}  # ms each way from Shanghai
 ROUNDS: Final = 5
 _PROBE: Final = 50_000_000  # bytes that derpprobe sends through a relay at once
@@ -58,9 +60,46 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
     mesh = running_mesh(options.state)
-    for part in (throughput, renewals, homes):
+    for part in (ports, refusals, throughput, renewals, homes):
         write(list(part(mesh, options.rounds)))
     return 0
+
+
+# What the world finds
+
+
+def ports(mesh: Mesh, rounds: int) -> Iterator[Row]:
+    """What answers an outsider; once, however many rounds."""
+    outsider = mesh.clients[0].host
+    roles = {mesh.public(name): mesh.outputs["hosts"][name]["role"] for name in _public(mesh)}
+    tcp = scan.open_ports(outsider, list(roles))
+    heard = udp.heard(outsider, list(roles))
+    beyond = [set(found) - set(scan.PLAN[roles[at]]) for at, found in tcp.items()]
+    stun = [address for address, one in heard.items() if udp.STUN in one.stun]
+    others = [set(one.answers) - {udp.STUN} for one in heard.values()]
+    yield Row("scan: hosts (number)", float(len(roles)))
+    yield Row("scan: open TCP ports (number)", float(sum(map(len, tcp.values()))))
+    yield Row("scan: open TCP ports beyond the plan (number)", float(sum(map(len, beyond))))
+    yield Row("scan: hosts that answer STUN (number)", float(len(stun)))
+    yield Row("scan: other UDP ports that answer (number)", float(sum(map(len, others))))
+
+
+def refusals(mesh: Mesh, rounds: int) -> Iterator[Row]:
+    """Whether relays carry packets of clients that Headscale does not know."""
+    device = mesh.clients[1]
+    said = json.loads(device.tailscale("debug", "derp-map").stdout)
+    regions = {region["RegionCode"]: region for region in said["Regions"].values()}
+    for _ in range(rounds):
+        for code, carried in strangers.relayed(device.host, regions).items():
+            yield Row(f"stranger: refused by {code} (number)", float(not carried))
+    friends = strangers.relayed(device.host, regions, mesh.file(RELAY, "/etc/mesh/derp-mesh.key"))
+    yield Row("stranger with the relays' key: carried by (number)", float(sum(friends.values())))
+
+
+def _public(mesh: Mesh) -> list[str]:
+    """The hosts with an address of the internet."""
+    hosts = mesh.outputs["hosts"]
+    return [name for name, f in hosts.items() if f["address"] not in ("", f["private_address"])]
 
 
 # A client's home
@@ -104,16 +143,21 @@ def renewals(mesh: Mesh, rounds: int) -> Iterator[Row]:
     relay = mesh.host(RELAY)
     name = f"{RELAY}.{mesh.outputs['server_url'].split('.', 1)[1]}"
     for _ in range(rounds):
+        certificates.age(relay)
         with _watched(mesh, name, mesh.public(RELAY)) as gaps:
-            _renew(relay)
+            yield _issued(relay)
             time.sleep(_AFTERWARDS)
         yield Row("renewal: relay away", max(gaps, default=0.0))
+        certificates.age(mesh.host(_BY_HTTP))
+        yield _issued(mesh.host(_BY_HTTP))
     for _ in range(rounds):
+        for control in mesh.controls:
+            certificates.age(mesh.host(control))
         watches = [StreamWatch(client) for client in mesh.clients]
         for watch in watches:
             watch.start()
         for control in mesh.controls:
-            _renew(mesh.host(control))
+            certificates.renew(mesh.host(control))
         time.sleep(_AFTERWARDS)
         for watch in watches:
             watch.stop()
@@ -121,30 +165,35 @@ def renewals(mesh: Mesh, rounds: int) -> Iterator[Row]:
         yield Row("renewal: map streams dropped (number)", float(dropped))
 
 
-def _renew(host: Host) -> None:
-    host.exec(["rm", "-f", "/var/lib/mesh-certificate/issued.json"])
-    host.exec(["systemctl", "start", "mesh-certificate"], within=300)
+def _issued(host: Host) -> Row:
+    """How long the service runs: the order, the challenge, the new files, the unit told."""
+    began = time.monotonic()
+    certificates.renew(host)
+    return Row(f"renewal: by {certificates.challenge(host)}", time.monotonic() - began)
 
 
 @contextmanager
 def _watched(mesh: Mesh, name: str, address: str) -> Iterator[list[float]]:
-    """The times without an answer of a relay, while this is entered."""
+    """The times without an answer of a relay, from its first one on, while this is entered."""
     gaps: list[float] = []
-    over = threading.Event()
+    first, over = threading.Event(), threading.Event()
     context = ssl.create_default_context(cadata=authority().certificate.read_text())
 
     def look() -> None:
         netns.enter(str(mesh.world.operator.namespace.name))
-        last = time.monotonic()
+        last = 0.0
         while not over.wait(_GAP_POLL):
             if _answers(name, address, context):
                 now = time.monotonic()
-                gaps.append(now - last)
+                if first.is_set():
+                    gaps.append(now - last)
                 last = now
+                first.set()
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
     try:
+        until(first.is_set, within=60, what=f"an answer of {name}")
         yield gaps
     finally:
         over.set()
@@ -260,11 +309,16 @@ _HEAD: Final = """\
 `python -m benchmarks.edge --state .lab` on a running lab (`make lab`). Seconds unless said
 otherwise. Raw rows: `edge.json`.
 
+- *scan*: all TCP ports of each public host, and 32 UDP ports in the words of seven protocols.
+- *stranger*: derpprobe's two keys, which Headscale does not know, at each relay; 1 is a refusal.
 - *home*: a client whose nearest relay is Shanghai (the others are placed 30 to 80 ms away, there
   and back); derper in Shanghai is stopped.
-- *renewal*: the certificate is made due and mesh-certificate run. *relay away* is the longest time
+- *renewal*: a certificate with 25 of 90 days left is put in place, and shown, and mesh-certificate
+  run. *relay away* is the longest time
   without an answer of the relay to new TLS connections, tried every 20 ms; *map streams dropped*
-  counts the new streams of two clients while both control hosts renew.
+  counts the new streams of two clients while both control hosts renew. *by …* is how long the
+  service runs, against the lab's ACME server and DNS APIs: what a real service takes until all of
+  its servers know a record is not in it.
 - *throughput*: derpprobe's bandwidth probes between two clients through one relay, our unit and
   `derper` started by hand in turn. Ratio of the medians: {ratio:.2f}.
 

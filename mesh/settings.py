@@ -80,7 +80,15 @@ class Dns(_Frozen):
     server: Annotated[str, Field(pattern=f"^{_LABEL}$")] = Field(
         "hs", description="Label of Headscale's own name inside the zone."
     )
-    ttl: int = Field(600, description="Seconds that resolvers may keep an answer.", ge=1, le=86400)
+    ttl: int = Field(
+        600,
+        description=(
+            "Seconds that resolvers may keep an answer. 600 is the least of the free editions of"
+            " alidns and DNSPod; no fail-over waits for it: docs/guides/public-names.md."
+        ),
+        ge=1,
+        le=86400,
+    )
 
 
 class Control(_Frozen):

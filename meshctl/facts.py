@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
@@ -11,53 +12,61 @@ from typing import Any, Final
 from meshctl import control
 from meshctl.control import Guard, Silence
 from meshctl.ssh import Session
+from meshctl.stack import Role
 from meshctl.trouble import HostError
 
-CERTIFICATE: Final = "date +%s && cat /run/mesh-certificate/certificate.prom"
+_END_OF: Final = "date +%s && sudo sh -c 'cat {}' | openssl x509 -noout -enddate -dateopt iso_8601"
+# Of the file that the host serves, be it pinned or from an ACME server.
+CERTIFICATE: Final[dict[Role, str]] = {
+    "control": _END_OF.format("/etc/mesh/public/entry.pem"),
+    "relay": _END_OF.format("/etc/derper/*.crt"),
+}
 MEMBERS: Final = "sudo patronictl list -f json"
 VOTERS: Final = "sudo mesh-etcdctl endpoint health -w json"
 RELAYS: Final = "date +%s && sudo mesh-relays --json"
-_EXPIRES: Final = "mesh_certificate_expires_seconds "
+_ENDS: Final = "notAfter="
 
 
 @dataclass(frozen=True)
 class Facts:
     """`None` in place of an answer: nobody who could know it could be asked, and `silent` says
-    why. Certificates: seconds left, by host."""
+    why. Certificates: seconds left, by control host and relay."""
 
     guards: dict[str, Guard | Silence]
     members: list[dict[str, Any]] | None
     voters: dict[str, bool] | None
     relays: dict[str, Any] | None
     certificates: dict[str, float]
-    silent: dict[str, HostError]  # hosts that did not answer, but for the control hosts
+    silent: dict[str, HostError]  # hosts that did not answer; control hosts if their guard did
 
 
 async def gather(session: Session) -> Facts:
     """All of it; within some 40 s whatever is broken."""
     mesh = session.mesh
     databases, operations = mesh.names("database"), mesh.names("ops")
-    guards, certificates, members, voters, relays = await asyncio.gather(
+    guards, entries, relayed, members, voters, relays = await asyncio.gather(
         control.guards(session),
-        _each(session, mesh.names("control"), CERTIFICATE),
+        _each(session, mesh.names("control"), CERTIFICATE["control"]),
+        _each(session, mesh.names("relay"), CERTIFICATE["relay"]),
         _each(session, databases, MEMBERS),
         _each(session, (*operations, *databases), VOTERS, also_failed=True),
         _each(session, operations, RELAYS),
     )
-    watcher = _aged(relays)
+    watcher, certificates = _aged(relays), _lives(entries | relayed)
     silent = {
         name: said
-        for told in (members, voters, relays)
+        for told in (members, voters, relays, certificates)
         for name, said in told.items()
         if isinstance(said, HostError)
     }
+    unreachable = {name for name, said in guards.items() if isinstance(said, Silence)}
     return Facts(
         guards=guards,
         members=_first(members),
         voters=_voters(_first(voters)),
         relays=watcher,
-        certificates=dict(_lives(certificates)),
-        silent=silent,
+        certificates={n: left for n, left in certificates.items() if isinstance(left, float)},
+        silent={name: said for name, said in silent.items() if name not in unreachable},
     )
 
 
@@ -131,11 +140,18 @@ def _voters(told: Any) -> dict[str, bool] | None:
     }
 
 
-def _lives(told: dict[str, str | HostError]) -> Iterable[tuple[str, float]]:
-    """A host without a certificate yet says nothing: its entry would not answer either."""
-    for name, said in told.items():
-        if isinstance(said, str):
-            now, *lines = said.splitlines()
-            for line in lines:
-                if line.startswith(_EXPIRES):
-                    yield name, float(line.removeprefix(_EXPIRES)) - float(now)
+def _lives(told: dict[str, str | HostError]) -> dict[str, float | HostError]:
+    """Seconds that each certificate has left, by the clock of its host."""
+    return {
+        name: said if isinstance(said, HostError) else _life(name, said)
+        for name, said in told.items()
+    }
+
+
+def _life(name: str, said: str) -> float | HostError:
+    now, _, end = said.partition("\n")
+    try:
+        ends = datetime.datetime.fromisoformat(end.strip().removeprefix(_ENDS))
+        return ends.timestamp() - float(now)
+    except ValueError:
+        return HostError(name, asked="its certificate", said=f"no end in {end[:80]!r}")

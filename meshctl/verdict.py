@@ -20,6 +20,7 @@ QUIET_SECONDS: Final = 45.0  # after which what mesh-relay-watch told is old
 _CONTROL: Final = "docs/runbooks/control-host-lost.md"
 _DATABASE: Final = "docs/runbooks/database-host-lost.md"
 _RELAY: Final = "docs/runbooks/relay-failed.md"
+_CERTIFICATE: Final = "docs/runbooks/certificate-ends.md"
 
 
 @dataclass(frozen=True)
@@ -160,8 +161,8 @@ def _relays(facts: Facts) -> Iterator[Reason]:
 def _certificates(facts: Facts) -> Iterator[Reason]:
     for name, left in facts.certificates.items():
         if left < CERTIFICATE_SECONDS:
-            text = f"{name}: its certificate ends in {show.span(left)} and was not renewed"
-            yield Reason("degraded", text, f"meshctl ssh {name} -- journalctl -u mesh-certificate")
+            ends = f"ends in {show.span(left)}" if left > 0 else f"ended {show.span(-left)} ago"
+            yield Reason("degraded", f"{name}: its certificate {ends}", _CERTIFICATE)
 
 
 def _silent(facts: Facts) -> Iterator[Reason]:

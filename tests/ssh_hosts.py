@@ -15,7 +15,7 @@ from typing import Any, Final
 import asyncssh
 
 ROLES: Final = {"hs-1": "control", "hs-2": "control", "pg-1": "database", "pg-2": "database",
-                "ops-1": "ops"}  # fmt: skip
+                "ops-1": "ops", "derp-bj": "relay", "derp-sh": "relay"}  # fmt: skip
 PRIVATE: Final = ("pg-1", "pg-2")
 
 

@@ -54,12 +54,17 @@ class Authority:
         loaded = x509.load_pem_x509_certificate(self.certificate.read_bytes())
         return loaded.fingerprint(hashes.SHA256()).hex()
 
-    def issue(self, names: Sequence[str]) -> bytes:
-        """A server's certificate for DNS names and IP addresses, and its key, in one PEM."""
+    def issue(
+        self, names: Sequence[str], *, days: int = _CERTIFICATE_DAYS, age_days: int = 0
+    ) -> bytes:
+        """A server's certificate for DNS names and IP addresses, and its key, in one PEM.
+
+        It ends in `days`, and was issued `age_days` ago.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
         certificate = (
-            self._signed(_CERTIFICATE_DAYS, _subject(names[0]), key.public_key())
+            self._signed(days, _subject(names[0]), key.public_key(), age_days)
             .add_extension(x509.SubjectAlternativeName([_general(n) for n in names]), False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
             .add_extension(usage, False)
@@ -84,13 +89,13 @@ class Authority:
         return certificate.public_bytes(serialization.Encoding.PEM)
 
     def _signed(
-        self, days: int, subject: x509.Name, key: ec.EllipticCurvePublicKey
+        self, days: int, subject: x509.Name, key: ec.EllipticCurvePublicKey, age_days: int = 0
     ) -> x509.CertificateBuilder:
         issuer = x509.load_pem_x509_certificate(self.certificate.read_bytes())
         own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
         identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own.value)
         return (
-            _builder(days)
+            _builder(days, age_days)
             .subject_name(subject)
             .issuer_name(issuer.subject)
             .public_key(key)
@@ -143,12 +148,12 @@ def _create(new: Authority) -> None:
     )
 
 
-def _builder(days: int) -> x509.CertificateBuilder:
+def _builder(days: int, age_days: int = 0) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_before(now - datetime.timedelta(days=age_days, hours=1))
         .not_valid_after(now + datetime.timedelta(days=days))
     )
 

@@ -58,6 +58,8 @@ def _screen(told: Facts, judged: Verdict) -> None:
     show.line(f"etcd:    {_count(told.voters, 'voters healthy')}")
     relays = told.relays and {one["relay"]: one["in_map"] for one in told.relays["relays"]}
     show.line(f"relays:  {_count(relays, 'in the map')}")
+    lives = [f"{n} {show.span(s)}" for n, s in told.certificates.items() if n not in told.guards]
+    show.line(f"         certificates for {', '.join(lives) or '?'}")
 
 
 def _count(known: dict[str, bool] | None, what: str) -> str:

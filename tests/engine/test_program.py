@@ -64,10 +64,14 @@ def test_the_control_plane_moves_to_aws_and_a_relay_to_tencent_by_the_stack_file
 
 
 FIFTH: dict[str, Any] = {
-    "code": "gz", "name": "Guangzhou", "region_id": 904, "cloud": "tencentcloud",
-    "region": "ap-guangzhou", "zone": "ap-guangzhou-3", "cidr": "10.20.5.0/24",
+    "code": "gz", "name": "Guangzhou", "region_id": 904, "cidr": "10.20.5.0/24",
     "size": {"cpus": 2, "memory_gib": 4, "disk_gib": 50},
 }  # fmt: skip
+PLACES: dict[str, dict[str, str]] = {  # a region of each cloud in which prod has nothing yet
+    "alicloud": {"region": "cn-shenzhen", "zone": "cn-shenzhen-a"},
+    "tencentcloud": {"region": "ap-guangzhou", "zone": "ap-guangzhou-3"},
+    "aws": {"region": "ap-northeast-1", "zone": "ap-northeast-1a"},
+}
 RELAYS = ("bj", "sh", "hk", "sg")
 MAPS: set[str] = {"hs-1-bundle", "hs-2-bundle", "ops-1-bundle"}  # who is told of all relays
 
@@ -96,41 +100,72 @@ def named(steps: set[str], *words: str) -> set[str]:
     return {step for step in steps if not any(word in step for word in words)}
 
 
+def types_of(steps: set[str]) -> set[str]:
+    return {step.rpartition("(")[2].rstrip(")") for step in steps}
+
+
 def bundles_of(steps: set[str]) -> set[str]:
     return {step.split()[0] for step in steps if "-bundle" in step}
 
 
-def test_a_fifth_region_shows_itself_and_who_is_told_of_it(running: Engine) -> None:
-    relays = [*stacks.values("prod")["relays"], FIFTH]
+@pytest.mark.parametrize("cloud", PLACES)
+def test_a_fifth_region_shows_itself_and_who_is_told_of_it(running: Engine, cloud: str) -> None:
+    fifth = {**FIFTH, "cloud": cloud, **PLACES[cloud]}
 
-    found = changes(running, {"relays": relays})
+    found = changes(running, {"relays": [*stacks.values("prod")["relays"], fifth]})
 
     assert set(found) == {"create", "update"}
-    assert not named(found["create"], "derp-gz", "guangzhou")
+    assert not named(found["create"], "derp-gz", PLACES[cloud]["region"])
     assert bundles_of(found["update"]) == MAPS
     assert len(found["update"]) == len(MAPS), found["update"]
 
 
-def test_a_region_that_is_taken_out_shows_itself_and_who_is_told_of_it(running: Engine) -> None:
-    relays = [relay for relay in stacks.values("prod")["relays"] if relay["code"] != "sh"]
+@pytest.mark.parametrize("code", ["bj", "sh", "sg"])  # one of each cloud
+def test_a_region_that_is_taken_out_shows_itself_and_who_is_told_of_it(
+    running: Engine, code: str
+) -> None:
+    relays = {relay["code"]: relay for relay in stacks.values("prod")["relays"]}
+    gone = relays.pop(code)
+
+    found = changes(running, {"relays": list(relays.values())})
+
+    assert set(found) == {"delete", "update"}
+    assert not named(found["delete"], f"derp-{code}", gone["region"])
+    assert bundles_of(found["update"]) == MAPS
+    assert len(found["update"]) == len(MAPS), found["update"]
+
+
+def test_a_region_with_the_programs_of_its_cloud_leaves_them_to_the_next(running: Engine) -> None:
+    relays = [relay for relay in stacks.values("prod")["relays"] if relay["code"] != "hk"]
 
     found = changes(running, {"relays": relays})
 
-    assert set(found) == {"delete", "update"}
-    assert not named(found["delete"], "derp-sh", "shanghai")
-    assert bundles_of(found["update"]) == MAPS
-    assert len(found["update"]) == len(MAPS), found["update"]
+    assert not named(found["create"], "artifacts-aws-ap-southeast-1"), "where derp-sg is"
+    assert not named(found["delete"], "derp-hk", "ap-east-1")
+    assert bundles_of(found["update"]) == MAPS | {"derp-sg-bundle"}
+    assert len(found["update"]) == len(MAPS) + 1, found["update"]
 
 
-def test_another_dns_service_shows_names_key_and_who_holds_the_key(running: Engine) -> None:
+ALIDNS = {"alidnsRecord:AlidnsRecord", "user:User", "policy:Policy",
+          "userPolicyAttachment:UserPolicyAttachment", "accessKey:AccessKey"}  # fmt: skip
+OTHERS = {  # what stands for a zone, its names and a key for it
+    "dnspod": {"domainInstance:DomainInstance", "record:Record", "user:User", "policy:Policy",
+               "userPolicyAttachment:UserPolicyAttachment", "accessKey:AccessKey"},
+    "route53": {"zone:Zone", "record:Record", "user:User", "userPolicy:UserPolicy",
+                "accessKey:AccessKey"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("provider", OTHERS)
+def test_another_dns_service_shows_names_key_and_who_holds_the_key(
+    running: Engine, provider: str
+) -> None:
     holders = {"hs-1-bundle", "hs-2-bundle"} | {f"derp-{code}-bundle" for code in RELAYS}
 
-    found = changes(running, {"dns.provider": "route53", "dns.create": True})
+    found = changes(running, {"dns.provider": provider, "dns.create": True})
 
-    types = {
-        step.rpartition("(")[2].rstrip(")") for op in ("create", "delete") for step in found[op]
-    }
-    assert not any("nstance" in kind or "etwork" in kind for kind in types), types
+    assert types_of(found["create"]) == OTHERS[provider]
+    assert types_of(found["delete"]) == ALIDNS
     assert bundles_of(found["update"]) == holders
     assert len(found["update"]) == len(holders), found["update"]
 

@@ -6,7 +6,6 @@ gateway, installs a package at first boot and has a data disk.
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from lab.world.model import (
     Subnet,
 )
 from lab.world.world import World
+from tests import needs
 
 OWNER = "test"
 FRONT_PUBLIC = "198.18.200.5"
@@ -110,8 +110,8 @@ def declaration(*networks: Network, records: tuple[Record, ...] = ()) -> Part:
 @pytest.fixture(scope="session")
 def two_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoHosts]:
     """The running world of the session; each test leaves it as it was."""
-    if os.geteuid() != 0:
-        pytest.skip("booting hosts needs root")
+    needs.root("hosts are booted")
+    needs.programs("mmdebstrap", "nft", "ssh", "ssh-keygen", "systemd-nspawn")
     folder = tmp_path_factory.mktemp("world")
     key = folder / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)

@@ -1,4 +1,4 @@
-"""Covers the public edge of the booted mesh: relays, their map, certificates, open ports."""
+"""Covers the public edge of the booted mesh: relays, their map, open ports, TLS."""
 
 from __future__ import annotations
 
@@ -9,52 +9,18 @@ from typing import Any, Final
 
 import pytest
 
-from drills import two_clients
-from drills.client import install
-from lab.world.command import Done, until
+from drills import scan, strangers, two_clients, udp
+from lab.world.command import until
 from lab.world.host import Host
 from lab.world.model import Cut
-from tests.lab import scan
+from tests.lab.edge import CONTROLS, PINNED, RELAYS, ask, certificate
 from tests.lab.mesh import Mesh
 
-CONTROLS: Final = ("hs-1", "hs-2")
-RELAYS: Final = ("derp-bj", "derp-sh", "derp-hk", "derp-sg")
-PINNED: Final = "derp-sh"  # of stack lab; derp-hk gets its certificate by HTTP-01
-_PUBLIC: Final = {"control": [80, 443], "ops": [], "relay": [80, 443]}  # plan 4.2, all of it
 _HEADERS: Final = {  # plan 5.5
     "strict-transport-security": "max-age=31536000; includeSubDomains",
     "x-frame-options": "DENY",
     "x-content-type-options": "nosniff",
 }
-
-
-def public_name(mesh: Mesh, host: str) -> str:
-    """The name by which clients know a host."""
-    server = mesh.outputs["server_url"].removeprefix("https://")
-    return server if host in CONTROLS else f"{host}.{server.split('.', 1)[1]}"
-
-
-def ask(mesh: Mesh, host: str, path: str, *more: str) -> Done:
-    """An outsider's request to one host by its public name."""
-    name, address = public_name(mesh, host), mesh.outputs["hosts"][host]["address"]
-    loosely = ["--insecure"] if host == PINNED else []
-    return mesh.device.host.exec(
-        [
-            *("curl", "--silent", "--max-time", "5", "--include", *loosely, *more),
-            *("--resolve", f"{name}:443:{address}", f"https://{name}{path}"),
-        ],
-        check=False,
-    )
-
-
-def certificate(mesh: Mesh, host: str, words: str) -> str:
-    """What `openssl x509 WORDS` says of the certificate that a host shows."""
-    name, address = public_name(mesh, host), mesh.outputs["hosts"][host]["address"]
-    line = (
-        f"openssl s_client -connect {address}:443 -servername {name} </dev/null 2>/dev/null"
-        f" | openssl x509 {words}"
-    )
-    return mesh.device.host.exec(["sh", "-c", line]).stdout.strip()
 
 
 @pytest.mark.parametrize("host", [*CONTROLS, *(relay for relay in RELAYS if relay != PINNED)])
@@ -98,16 +64,36 @@ def test_a_relay_shows_no_debug_page(mesh: Mesh, host: str) -> None:
     assert "derp_" not in ask(mesh, host, "/metrics").stdout
 
 
-def test_an_outsider_finds_no_port_open_beyond_the_plan(mesh: Mesh) -> None:
-    hosts = {name: facts for name, facts in mesh.outputs["hosts"].items() if facts["address"]}
-    public = {n: f for n, f in hosts.items() if f["address"] != f["private_address"]}
-    addresses = [facts["address"] for facts in public.values()]
+@pytest.fixture
+def public(mesh: Mesh) -> dict[str, str]:
+    """The role of each host that the world can reach, by its address."""
+    hosts = [facts for facts in mesh.outputs["hosts"].values() if facts["address"]]
+    found = {f["address"]: f["role"] for f in hosts if f["address"] != f["private_address"]}
+    assert len(found) == 7
+    return found
 
-    found = scan.open_ports(mesh.server.host, addresses)
 
-    wanted = {facts["address"]: _PUBLIC[facts["role"]] for facts in public.values()}
-    assert found == wanted
-    assert len(public) == 7
+def test_an_outsider_finds_no_tcp_port_open_beyond_the_plan(
+    mesh: Mesh, public: dict[str, str]
+) -> None:
+    found = scan.open_ports(mesh.server.host, list(public))
+
+    assert found == {address: scan.PLAN[role] for address, role in public.items()}
+
+
+def test_an_outsider_hears_nothing_by_udp_but_stun_of_the_relays(
+    mesh: Mesh, public: dict[str, str]
+) -> None:
+    outsider = mesh.server.host
+
+    heard = udp.heard(outsider, list(public))
+
+    stun = {udp.STUN: mesh.world.place(outsider.name)[1].public}
+    relays = {address for address, role in public.items() if role == "relay"}
+    assert {address: one.answers for address, one in heard.items()} == {
+        address: (udp.STUN,) if address in relays else () for address in public
+    }
+    assert {address: heard[address].stun for address in relays} == dict.fromkeys(relays, stun)
 
 
 # Relays
@@ -126,31 +112,15 @@ def test_the_map_has_the_fixed_address_of_each_relay(mesh: Mesh) -> None:
     assert found == {name.removeprefix("derp-"): hosts[name]["address"] for name in RELAYS}
 
 
-@pytest.fixture
-def prober(mesh: Mesh) -> Host:
-    """A machine outside with derpprobe on it."""
-    install(mesh.device.host, "derpprobe")
-    return mesh.device.host
+def test_a_relay_refuses_who_is_not_in_the_mesh(mesh: Mesh) -> None:
+    prober, known = mesh.device.host, regions(mesh)
+    key = mesh.host("derp-bj").exec(["cat", "/etc/mesh/derp-mesh.key"]).stdout
 
+    unknown = strangers.relayed(prober, known)
+    friends = strangers.relayed(prober, known, key)
 
-def relays_a_stranger(mesh: Mesh, prober: Host) -> dict[str, bool]:
-    """Whether each relay carries packets between two clients that Headscale does not know."""
-    whole = {"Regions": {str(r["RegionID"]): r for r in regions(mesh).values()}}
-    prober.exec(["install", "-m", "644", "/dev/stdin", "/run/map.json"], stdin=json.dumps(whole))
-    said = prober.exec(
-        ["derpprobe", "-once", "-derp-map=file:///run/map.json", "-interval=1s"],
-        check=False,
-        within=120,
-    )
-    lines = (said.stdout + said.stderr).splitlines()
-    return {
-        code: any(line.startswith("good") and f"derp/{code}/" in line for line in lines)
-        for code in regions(mesh)
-    }
-
-
-def test_a_relay_refuses_who_is_not_in_the_mesh(mesh: Mesh, prober: Host) -> None:
-    assert relays_a_stranger(mesh, prober) == dict.fromkeys(("bj", "sh", "hk", "sg"), False)
+    assert unknown == dict.fromkeys(("bj", "sh", "hk", "sg"), False)
+    assert friends == dict.fromkeys(("bj", "sh", "hk", "sg"), True), "else the probe is at fault"
 
 
 @contextmanager
@@ -235,66 +205,3 @@ def impatient(ops: Host, edit: str) -> Iterator[None]:
     finally:
         ops.exec(["mv", f"{config}.kept", config])
         ops.exec(["systemctl", "restart", "mesh-relay-watch"])
-
-
-# Certificates
-
-
-def issued(mesh: Mesh, host: str) -> str:
-    """The serial number of the certificate that a host shows."""
-    return certificate(mesh, host, "-noout -serial")
-
-
-def make_due(host: Host) -> None:
-    """The next look finds a certificate that is due."""
-    host.exec(["rm", "/var/lib/mesh-certificate/issued.json"])
-
-
-@pytest.mark.parametrize("name", ["hs-1", "derp-hk", "derp-sg"])
-def test_a_certificate_that_is_due_is_renewed(mesh: Mesh, name: str) -> None:
-    before = issued(mesh, name)
-    make_due(mesh.host(name))
-
-    mesh.host(name).exec(["systemctl", "start", "mesh-certificate"], within=300)
-
-    until(lambda: issued(mesh, name) != before, within=10, what="the new certificate")
-
-
-def test_a_certificate_that_is_not_due_stays(mesh: Mesh) -> None:
-    before = issued(mesh, "hs-1")
-
-    mesh.host("hs-1").exec(["systemctl", "start", "mesh-certificate"])
-
-    assert issued(mesh, "hs-1") == before
-
-
-def test_with_a_wrong_credential_the_old_certificate_stays_and_the_journal_says_why(
-    mesh: Mesh,
-) -> None:
-    host, before = mesh.host("hs-2"), issued(mesh, "hs-2")
-    secret = "/etc/mesh/acme/ALICLOUD_SECRET_KEY"
-    kept = host.exec(["cat", secret]).stdout
-    make_due(host)
-    try:
-        host.exec(["install", "-m", "600", "/dev/stdin", secret], stdin="wrong")
-        ended = host.exec(["systemctl", "start", "mesh-certificate"], check=False, within=300)
-    finally:
-        host.exec(["install", "-m", "600", "/dev/stdin", secret], stdin=kept)
-
-    journal = host.exec(["journalctl", "-u", "mesh-certificate", "-n", "20"]).stdout
-    assert ended.status != 0
-    assert issued(mesh, "hs-2") == before
-    assert "SignatureDoesNotMatch" in journal
-    host.exec(["systemctl", "start", "mesh-certificate"], within=300)
-
-
-def test_the_end_of_a_certificate_is_there_for_monitoring(mesh: Mesh) -> None:
-    host = mesh.host("hs-1")
-    line = (
-        'date +%s -d "$(openssl x509 -noout -enddate -in /etc/mesh/public/entry.pem | cut -d= -f2)"'
-    )
-
-    ends = host.exec(["sh", "-c", line]).stdout.strip()
-
-    text = host.exec(["cat", "/run/mesh-certificate/certificate.prom"]).stdout
-    assert text.splitlines()[-1] == f"mesh_certificate_expires_seconds {ends}"

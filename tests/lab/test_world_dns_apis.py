@@ -6,8 +6,6 @@ the operator's workstation, without a flag that is for the lab.
 
 from __future__ import annotations
 
-import json
-import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,22 +21,20 @@ from lab.clouds import tencent_names
 from lab.world import addresses, netns
 from lab.world.command import Done, run
 from lab.world.model import Part, Record
-from lab.world.services import acme
 from lab.world.world import World
 from mesh import permissions
+from tests import needs
 from tests.engine.lab_region import Region
 
 VALIDITY = 900  # seconds
-_DIST = Path(__file__).resolve().parents[2] / "dist"
-
-pytestmark = pytest.mark.skipif(acme.binary() is None, reason="Pebble has not been built")
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A world of services alone."""
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
+    needs.root("network namespaces are made")
+    needs.programs("nft", "openssl")
+    needs.artifact("pebble")
     made = World.start(tmp_path_factory.mktemp("world") / "state", acme_validity=VALIDITY)
     try:
         yield made
@@ -159,10 +155,9 @@ def lego(
     world: World, folder: Path, name: str, *challenge: str, variables: dict[str, str] | None = None
 ) -> Done:
     """What lego says and how it ends when it is asked for a certificate."""
-    program = _DIST / json.loads((_DIST / "manifest.json").read_text())["lego"]["path"]
     account = ["--accept-tos", "--email", "ops@example.com", "--path", str(folder)]
     env = ["env", *(f"{key}={value}" for key, value in (variables or {}).items())]
-    line = [*env, str(program), *account, *challenge, "--domains", name, "run"]
+    line = [*env, str(needs.artifact("lego")), *account, *challenge, "--domains", name, "run"]
     return world.operator.run(line, check=False, within=240)
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from lab.world.model import Record, Rule
-from lab.world.services import acme
+from tests import needs
 from tests.lab.pair import FRONT_PUBLIC, OWNER, TwoHosts, declaration, network
 
 _BUCKET = "https://test-bucket.oss-cn-beijing.aliyuncs.com"
@@ -92,8 +90,8 @@ def test_the_internal_endpoint_needs_no_way_out(two_hosts: TwoHosts) -> None:
     assert got.stdout == "200"
 
 
-@pytest.mark.skipif(acme.binary() is None, reason="Pebble has not been built")
 def test_a_certificate_is_issued_and_trusted(two_hosts: TwoHosts) -> None:
+    needs.artifact("pebble")
     base = network()
     web = Rule(direction="in", protocol="tcp", ports=(80, 80))
     groups = tuple(replace(group, rules=(*group.rules, web)) for group in base.groups)

@@ -6,9 +6,7 @@ Debian tree, on a copy that nothing is kept of. Regenerate: pytest tests/render 
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +19,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from lab import image
 from mesh import settings, topology, userdata
+from tests import needs
 
 HOSTS: Final = ("hs-1", "pg-1", "ops-1", "derp-bj")
 ROOT: Final = Path(__file__).parents[2]
@@ -69,8 +68,8 @@ def file_of(name: str, path: str) -> str:
 
 @pytest.fixture(scope="session")
 def tree() -> Path:
-    if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
-        pytest.skip("the lab's tree needs root and mmdebstrap")
+    needs.root("the lab's tree is built")
+    needs.programs("mmdebstrap", "unshare")
     return image.ensure()
 
 
@@ -101,8 +100,8 @@ def test_cloud_init_accepts_every_key(name: str, system: str, in_tree: InTree) -
 
 @pytest.mark.parametrize("name", HOSTS)
 def test_nft_accepts_the_ruleset(name: str, tmp_path: Path) -> None:
-    if os.geteuid() != 0 or shutil.which("nft") is None:
-        pytest.skip("nft --check needs root")
+    needs.root("nft asks the kernel")
+    needs.programs("nft", "unshare")
     rules = tmp_path / "nftables.conf"
     rules.write_text(file_of(name, "/etc/nftables.conf"))
     # Twice: the second time the table exists, as at each reload.

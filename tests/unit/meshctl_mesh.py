@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import time
 from dataclasses import dataclass
@@ -56,18 +57,19 @@ def relays(*out: str) -> Said:
 
 
 def certificate(days: float = 60) -> Said:
-    """When a control host's certificate ends."""
+    """When a host's certificate ends."""
     now = int(time.time())
-    return Said(
-        f"{now}\n# TYPE x gauge\nmesh_certificate_expires_seconds {now + days * 86400:.0f}\n"
-    )
+    ends = datetime.datetime.fromtimestamp(now + days * 86400, datetime.UTC)
+    return Said(f"{now}\nnotAfter={ends:%Y-%m-%d %H:%M:%SZ}\n")
 
 
 def make_well(fleet: Fleet) -> None:
     """hs-1 serves, pg-1 is the primary, everything else is where it should be."""
     for name, role in (("hs-1", "active"), ("hs-2", "standby")):
         fleet[name].answers[GUARD] = guard(name, role)
-        fleet[name].answers[CERTIFICATE] = certificate()
+        fleet[name].answers[CERTIFICATE["control"]] = certificate()
+    for name, days in (("derp-bj", 60), ("derp-sh", 3600)):
+        fleet[name].answers[CERTIFICATE["relay"]] = certificate(days)
     for name in ("pg-1", "pg-2"):
         fleet[name].answers[MEMBERS] = members()
     for name in ("pg-1", "pg-2", "ops-1"):

@@ -26,6 +26,19 @@ def test_a_mesh_that_is_well_is_one_screen_and_exit_0(operator: Operator) -> Non
     assert operator.err == ""
 
 
+def test_certificates_of_relays_are_told_whoever_issued_them(operator: Operator) -> None:
+    operator.runs("status")
+
+    assert "certificates for derp-bj 60 d, derp-sh 3600 d" in operator.out
+
+
+def test_a_lost_relay_is_a_reason(operator: Operator, fleet: Fleet) -> None:
+    fleet.lose("derp-sh")
+
+    assert operator.runs("status") == 1
+    assert "derp-sh: 127.0.0.1" in operator.out
+
+
 def test_json_says_the_same(operator: Operator) -> None:
     told = operator.reads("status")
 
@@ -45,7 +58,11 @@ def test_every_degradation_is_named(operator: Operator, fleet: Fleet) -> None:
     for host, command, said, reason in (
         ("hs-2", GUARD, guard("hs-2", "standby", database=False), "does not reach the primary"),
         ("hs-2", GUARD, guard("hs-2", "standby", at=1000), "its guard has said nothing"),
-        ("hs-1", CERTIFICATE, certificate(days=5), "certificate ends in 5 d"),
+        ("hs-1", CERTIFICATE["control"], certificate(days=5), "hs-1: its certificate ends in 5 d"),
+        ("derp-bj", CERTIFICATE["relay"], certificate(days=13), "derp-bj: its certificate ends in"),
+        ("derp-sh", CERTIFICATE["relay"], certificate(days=-2), "certificate ended 2 d ago"),
+        ("derp-sh", CERTIFICATE["relay"], Said("1\n\n"), "derp-sh: no end in"),
+        ("hs-2", CERTIFICATE["control"], Said(status=1, stderr="Unable to load"), "Unable to load"),
         ("pg-1", MEMBERS, members(standby=None), "no standby in step"),
         ("ops-1", VOTERS, voters("pg-2"), "etcd voter pg-2 not healthy"),
         ("ops-1", RELAYS, relays("sh"), "relay sh is out of the map: DERP failed for 181 s"),

@@ -7,6 +7,8 @@ from typing import Final
 
 from lab.world.host import Host
 
+# Plan 4.2, by role: all that the world may connect to.
+PLAN: Final = {"control": [80, 443], "ops": [], "relay": [80, 443]}
 _PROBE: Final = "/run/scan.py"
 # Runs on the machine that looks: a SYN to each port, twice, because the first of a connection may
 # be dropped on purpose; who answers SYN and ACK is open. The kernel resets what it did not ask.
