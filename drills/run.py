@@ -244,46 +244,17 @@ class Drill:
         times, now = self.times, self.times.ended
         # What the fault broke; a gap that only the heal brings is in the details.
         writes = self._writes(times.healing)
-        later = self._writes(now)
         back = times.fault + (writes.back or 0.0)
         clients = self._clients(back)
-        alive = [seconds for name, seconds in clients.items() if name not in self.dead]
-        held = times.healing - times.fault
-        dead = [  # what only the heal brought back did not come back
-            seconds if seconds is not None and seconds <= held else None
-            for name, seconds in clients.items()
-            if name in self.dead
-        ]
+        details = self._details(target, ways, newcomers, clients, lost)
         registered = newcomers.registered_after(back) if writes.back is not None else None
-        details: dict[str, Any] = {
-            "active": target.active,
-            "primary": target.primary,
-            "held_s": round(held, 2),
-            "load": round(os.getloadavg()[0], 1),  # of this machine; tells busy times
-            "clients": {
-                name: {"entry": "+".join(ways[name]), "back_s": _rounded(clients[name])}
-                for name in clients
-            },
-            "registrations_s": [round(a.ended - a.began, 2) for a in newcomers.attempts],
-            "two_servers_s": round(self.probes.two_servers(times.fault, now), 3),
-            "outsider_sessions_s": round(self.probes.outsiders(times.fault, now), 3),
-            "answers": self._answers(),
-        }
-        if target.pids:
-            details["frozen"], details["woken"] = len(target.pids), target.woken
-        if acted := self._arbitrated():
-            details["arbitrated"] = acted
-        if later != writes:
-            details["writes_after_heal_s"] = [_rounded(later.back), round(later.longest, 2)]
-        if any(lost.values()):
-            details["lost"] = dict(lost)
         return Record(
             fault=self.name,
             at=at,
             design=self.design,
-            clients_back_s=_slowest(alive),
+            clients_back_s=_slowest([s for name, s in clients.items() if name not in self.dead]),
             clients_on_dead_entry=len(self.dead),
-            dead_entry_back_s=_slowest(dead),
+            dead_entry_back_s=_slowest(self._dead_back(clients)),
             registration_back_s=_rounded(registered - times.fault if registered else None),
             writes_back_s=_rounded(writes.back),
             writes_gap_s=round(writes.longest, 2),
@@ -295,6 +266,47 @@ class Drill:
             failed=self.failed,
             details=details,
         )
+
+    def _dead_back(self, clients: Mapping[str, float | None]) -> list[float | None]:
+        """Of the clients on a silent entry; what only the heal brought back did not come back."""
+        held = self.times.healing - self.times.fault
+        dead = [seconds for name, seconds in clients.items() if name in self.dead]
+        return [seconds if seconds is not None and seconds <= held else None for seconds in dead]
+
+    def _details(
+        self,
+        target: Target,
+        ways: Mapping[str, list[str]],
+        newcomers: Newcomers,
+        clients: Mapping[str, float | None],
+        lost: Mapping[str, list[str]],
+    ) -> dict[str, Any]:
+        """What explains the record; what did not happen is left out."""
+        times, now = self.times, self.times.ended
+        details: dict[str, Any] = {
+            "active": target.active,
+            "primary": target.primary,
+            "held_s": round(times.healing - times.fault, 2),
+            "load": round(os.getloadavg()[0], 1),  # of this machine; tells busy times
+            "clients": {
+                name: {"entry": "+".join(ways[name]), "back_s": _rounded(seconds)}
+                for name, seconds in clients.items()
+            },
+            "registrations_s": [round(a.ended - a.began, 2) for a in newcomers.attempts],
+            "two_servers_s": round(self.probes.two_servers(times.fault, now), 3),
+            "outsider_sessions_s": round(self.probes.outsiders(times.fault, now), 3),
+            "answers": self._answers(),
+        }
+        if target.pids:
+            details["frozen"], details["woken"] = len(target.pids), target.woken
+        if acted := self._arbitrated():
+            details["arbitrated"] = acted
+        later = self._writes(now)
+        if later != self._writes(times.healing):
+            details["writes_after_heal_s"] = [_rounded(later.back), round(later.longest, 2)]
+        if any(lost.values()):
+            details["lost"] = dict(lost)
+        return details
 
     def _answers(self) -> dict[str, int]:
         """How often the writers got which answer since the fault."""

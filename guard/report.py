@@ -117,11 +117,9 @@ class Report(Teller):
         self._refresh: Callable[[Status], None] = lambda _: None
         super().__init__(file, self._metrics.registry)
 
-    def start(self, address: str, port: int, refresh: Callable[[Status], None]) -> None:
-        """Tell from now on; `refresh` fills in what changes by itself. Raises OSError when the
-        metrics' address is taken."""
+    def refresh_by(self, refresh: Callable[[Status], None]) -> None:
+        """Let it fill in what changes by itself whenever the status is told."""
         self._refresh = refresh
-        self.open(address, port)
 
     def enter(self, role: Role, reason: str) -> None:
         """Another role."""

@@ -33,6 +33,7 @@ class Guard(BaseModel):
     holder: str = ""
     reason: str = ""
     database: bool = False
+    server_pid: int | None = None
     server_answers: bool = False
     held_s: float | None = None  # Headscale is stopped on purpose for at most so long
     at: float

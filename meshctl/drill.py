@@ -10,77 +10,44 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from meshctl import facts, handover, verdict, watching
+from meshctl import control, facts, faults, verdict, watching, writing
+from meshctl.faults import Name
 from meshctl.ssh import Session
 from meshctl.trouble import MeshctlError
 from meshctl.watching import Watch
+from meshctl.writing import Writes
 
 BEFORE_SECONDS: Final = 3.0  # of answers, so that a gap is one
-CALM_SECONDS: Final = 5.0  # of answers after it
+CALM_SECONDS: Final = control.STALE_SECONDS + 2  # in which no word of before the fault can hide it
+RECENT_SECONDS: Final = 2.0  # without an answer the mesh does not serve
 WHOLE_SECONDS: Final = 180.0
 LOOK_SECONDS: Final = 2.0
-
-KILL_SERVER: Final = "sudo pkill -KILL --exact headscale"
-KILL_PRIMARY: Final = (
-    "sudo sh -c 'kill -KILL $(head -n1 /var/lib/postgresql/*/mesh/postmaster.pid)'"
-)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is done, and how long nobody may be served then; seconds, as in docs/reports."""
-
-    title: str
-    inject: Callable[[Session], Awaitable[object]]
-    budget: float
 
 
 @dataclass(frozen=True)
 class Record:
     """One drill. `back_s` is from the fault to the end of the longest gap in service."""
 
-    fault: str
+    fault: Name
     at: str
     stack: str
     back_s: float
     gap_s: float
     budget_s: float
     whole_again_s: float
-    kept: bool  # whether the gap stayed within its budget
+    acknowledged: int  # writes through the API, from before the fault until all was whole
+    lost: tuple[str, ...]  # of those, the ones that were not there afterwards
 
-
-async def _kill_server(session: Session) -> None:
-    pair = await handover.control_pair(session)
-    await session.ask(pair.old, KILL_SERVER)
-
-
-async def _kill_primary(session: Session) -> None:
-    pair = await handover.database_pair(session)
-    await session.ask(pair.old, KILL_PRIMARY)
-
-
-async def _hand_over(session: Session) -> None:
-    await handover.hand_over(session, await handover.control_pair(session))
-
-
-async def _switch_over(session: Session) -> None:
-    await handover.switch_over(session, await handover.database_pair(session))
-
-
-Name = Literal["server-killed", "failover", "primary-killed", "switchover"]
-
-FAULTS: Final[dict[Name, Fault]] = {
-    "server-killed": Fault("Headscale killed (SIGKILL)", _kill_server, 4),
-    "failover": Fault("planned hand-over of Headscale", _hand_over, 3),
-    "primary-killed": Fault("the PostgreSQL primary killed (SIGKILL)", _kill_primary, 4),
-    "switchover": Fault("planned switchover of PostgreSQL", _switch_over, 2),
-}
+    @property
+    def kept(self) -> bool:
+        """Whether the gap stayed within its budget, and nothing was lost."""
+        return self.gap_s <= self.budget_s and not self.lost
 
 
 async def run(session: Session, name: Name, stack: str) -> Record:
@@ -89,35 +56,67 @@ async def run(session: Session, name: Name, stack: str) -> Record:
     Raises MeshctlError before anything is broken when the mesh is not healthy, or when it is not
     healthy again in time.
     """
-    fault = FAULTS[name]
-    await _await_healthy(session, 0, "nothing was broken: the mesh must be healthy before a drill")
+    fault = faults.FAULTS[name]
+    await _demand_health(session)
+    key = await writing.key(session)
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    async with Watch(session.mesh) as watch:
+    async with Watch(session.mesh) as watch, Writes(session.mesh, key) as writes:
         await asyncio.sleep(BEFORE_SECONDS)
-        if not watch.served:
-            raise MeshctlError(
-                f"nothing was broken: {session.mesh.server_url}{watching.HEALTH} does not answer"
-                " this machine, so nothing could be measured"
-            )
+        _demand_answers(session.mesh.server_url, watch, writes)
         began = time.monotonic()
         await fault.inject(session)
-        await _await_healthy(session, WHOLE_SECONDS, f"after {name} the mesh is not healthy")
-        whole = time.monotonic() - began
-        await asyncio.sleep(CALM_SECONDS)
+        whole = await _await_whole(session, watch, name)
         back, gap = watching.outage(watch.served, began, time.monotonic())
+        await writes.stop()
+        lost = await writes.missing()
     return Record(
-        name, at, stack, back, gap, fault.budget, round(whole, 1), kept=gap <= fault.budget
+        *(name, at, stack, back, gap, fault.budget),
+        whole_again_s=round(whole - began, 1),
+        acknowledged=len(writes.acknowledged),
+        lost=tuple(sorted(lost)),
     )
 
 
-async def _await_healthy(session: Session, within: float, otherwise: str) -> None:
-    until = time.monotonic() + within
+async def _demand_health(session: Session) -> None:
+    judged = verdict.judge(await facts.gather(session))
+    if judged.state != "healthy":
+        raise MeshctlError(
+            "nothing was broken: the mesh must be healthy before a drill:"
+            f" {judged.reasons[0].what}; see `meshctl status`"
+        )
+
+
+def _demand_answers(url: str, watch: Watch, writes: Writes) -> None:
+    if not watch.served:
+        raise MeshctlError(
+            f"nothing was broken: {url}{watching.HEALTH} does not answer this machine, so nothing"
+            " could be measured"
+        )
+    if not writes.acknowledged:
+        raise MeshctlError(
+            "nothing was broken: the API takes no writes from this machine, so none could be"
+            f" looked for: {writes.said}"
+        )
+
+
+async def _await_whole(session: Session, watch: Watch, name: Name) -> float:
+    """The time from which on all was well for CALM_SECONDS. Raises MeshctlError."""
+    until = time.monotonic() + WHOLE_SECONDS
+    since: float | None = None
     while True:
+        asked = time.monotonic()
         judged = verdict.judge(await facts.gather(session))
-        if judged.state == "healthy":
-            return
-        if time.monotonic() > until:
-            raise MeshctlError(f"{otherwise}: {judged.reasons[0].what}; see `meshctl status`")
+        now = time.monotonic()
+        serves = bool(watch.served) and now - watch.served[-1] < RECENT_SECONDS
+        if judged.state == "healthy" and serves:
+            since = since or asked
+            if now - since > CALM_SECONDS:
+                return since
+        else:
+            since = None
+        if now > until:
+            said = judged.reasons[0].what if judged.reasons else "it does not answer this machine"
+            raise MeshctlError(f"after {name} the mesh is not healthy: {said}; `meshctl status`")
         await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -125,35 +124,45 @@ def keep(folder: Path, record: Record) -> Path:
     """Add it to the stack's report, drills-<stack>.json and .md in `folder`; the latter's path."""
     raw, text = (folder / f"drills-{record.stack}.{kind}" for kind in ("json", "md"))
     rows: list[dict[str, Any]] = json.loads(raw.read_text()) if raw.exists() else []
-    rows.append(asdict(record))
+    rows.append(row(record))
     folder.mkdir(parents=True, exist_ok=True)
     _replace(raw, "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
     _replace(text, _report(record.stack, rows))
     return text
 
 
+def row(record: Record) -> dict[str, Any]:
+    """The record as JSON has it."""
+    return {**asdict(record), "kept": record.kept}
+
+
+_HEAD: Final = (
+    *("at", "fault", "longest gap, s", "budget, s", "back after, s", "whole after, s"),
+    *("acknowledged writes", "lost", "kept"),
+)
+
+
 def _report(stack: str, rows: Sequence[dict[str, Any]]) -> str:
-    head = ("at", "fault", "longest gap, s", "budget, s", "back after, s", "whole after, s", "kept")
     lines = [
         f"# Drills of stack {stack}",
         "",
-        "`meshctl drill`: the longest time in which no address of the server said that all is",
-        "well, asked five times a second from where meshctl ran; the newest first.",
+        "`meshctl drill`, the newest first. Longest gap: the longest time in which no address of",
+        "the server said that all is well, asked five times a second from where meshctl ran.",
+        "Acknowledged writes: users that it created through the API meanwhile, one a second at",
+        "each address; lost: those that the API did not know afterwards. Kept: the gap within its",
+        "budget, and nothing lost.",
         "",
-        f"| {' | '.join(head)} |",
-        f"|{' --- |' * len(head)}",
+        f"| {' | '.join(_HEAD)} |",
+        f"|{' --- |' * len(_HEAD)}",
+        *(f"| {' | '.join(map(str, _cells(row)))} |" for row in reversed(rows)),
     ]
-    for row in reversed(rows):
-        cells = (
-            row["at"],
-            FAULTS[row["fault"]].title,
-            row["gap_s"],
-            row["budget_s"],
-            row["back_s"],
-        )
-        kept = "yes" if row["kept"] else "NO"
-        lines.append(f"| {' | '.join(map(str, (*cells, row['whole_again_s'], kept)))} |")
     return "\n".join(lines) + "\n"
+
+
+def _cells(row: dict[str, Any]) -> tuple[object, ...]:
+    measured = (row["gap_s"], row["budget_s"], row["back_s"], row["whole_again_s"])
+    written = (row["acknowledged"], len(row["lost"]), "yes" if row["kept"] else "NO")
+    return (row["at"], faults.FAULTS[row["fault"]].title, *measured, *written)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import asyncssh
 
 from meshctl.stack import Host, Mesh
-from meshctl.trouble import HostError, MeshctlError, NotKnown, Unreachable
+from meshctl.trouble import HostError, MeshctlError, NotKnownError, UnreachableError
 
 USER: Final = "mesh"
 CONNECT_SECONDS: Final = 10.0
@@ -62,8 +62,8 @@ class Session:
     async def run(
         self, name: str, command: str | Words, *, stdin: str = "", within: float = ANSWER_SECONDS
     ) -> Answer:
-        """How a command ended, whatever its status. Raises Unreachable, or NotKnown when the
-        connection broke or `within` seconds were over first."""
+        """How a command ended, whatever its status. Raises UnreachableError, or NotKnownError when
+        the connection broke or `within` seconds were over first."""
         line = command if isinstance(command, str) else shlex.join(command)
         connection = await self._connection(name, line)
         try:
@@ -81,7 +81,7 @@ class Session:
             if done.exit_status is not None and done.exit_status >= 0:
                 return Answer(done.exit_status, str(done.stdout or ""), str(done.stderr or ""))
             said, remedy = "the command was killed", f"look at it: meshctl ssh {name}"
-        raise NotKnown(name, asked=line, said=said, remedy=remedy)
+        raise NotKnownError(name, asked=line, said=said, remedy=remedy)
 
     async def ask(
         self, name: str, command: str | Words, *, stdin: str = "", within: float = ANSWER_SECONDS
@@ -99,8 +99,8 @@ class Session:
         try:
             # A caller that gives up must not take the connection from the others.
             return await asyncio.shield(self._opening[name])
-        except Unreachable as error:
-            again = Unreachable(error.host, asked=asked, said=error.said, remedy=error.remedy)
+        except UnreachableError as error:
+            again = UnreachableError(error.host, asked=asked, said=error.said, remedy=error.remedy)
             again.because = error.because
             raise again from None
 
@@ -110,9 +110,9 @@ class Session:
         if host.private and name != bastion:
             try:
                 way = await self._connection(bastion, "")
-            except Unreachable as error:
+            except UnreachableError as error:
                 said = f"the way to it leads through {bastion}: {error.said}"
-                blocked = Unreachable(name, asked="", said=said, remedy=error.remedy)
+                blocked = UnreachableError(name, asked="", said=said, remedy=error.remedy)
                 blocked.because = bastion
                 raise blocked from None
         try:
@@ -122,7 +122,7 @@ class Session:
                 )
         except (TimeoutError, asyncssh.Error, OSError) as error:
             said, remedy = _why(name, host, error)
-        raise Unreachable(name, asked="", said=said, remedy=remedy)
+        raise UnreachableError(name, asked="", said=said, remedy=remedy)
 
     def _options(self, name: str, host: Host) -> dict[str, Any]:
         try:

@@ -2,8 +2,8 @@
 
 MeshctlError              the rest is told as it stands
 └── HostError             of one host: what was asked of it, what it said, what to do
-    ├── Unreachable       nothing was asked: it has no connection
-    └── NotKnown          the connection broke while the command ran: it may have been done
+    ├── UnreachableError  nothing was asked: it has no connection
+    └── NotKnownError     the connection broke while the command ran: it may have been done
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class HostError(MeshctlError):
         super().__init__("\n".join([*lines, f"  do: {remedy}"] if remedy else lines))
 
 
-class Unreachable(HostError):  # noqa: N818 - a state of the host
+class UnreachableError(HostError):
     """It could not be asked at all, maybe `because` another host on the way could not."""
 
     because: str = ""
 
 
-class NotKnown(HostError):  # noqa: N818 - a state of knowledge
+class NotKnownError(HostError):
     """The connection ended before the answer."""

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from meshctl import show
 from meshctl.control import Guard, Silence
 from meshctl.facts import Facts
-from meshctl.trouble import Unreachable
+from meshctl.trouble import UnreachableError
 
 State = Literal["healthy", "degraded", "down"]
 EXITS: Final[dict[State, int]] = {"healthy": 0, "degraded": 1, "down": 2}
@@ -167,6 +167,8 @@ def _certificates(facts: Facts) -> Iterator[Reason]:
 
 def _silent(facts: Facts) -> Iterator[Reason]:
     for name, error in facts.silent.items():
-        if not (isinstance(error, Unreachable) and error.because):  # said of the host on the way
+        if not (
+            isinstance(error, UnreachableError) and error.because
+        ):  # said of the host on the way
             do = error.remedy or f"meshctl ssh {name}"
             yield Reason("degraded", f"{name}: {error.said}", do)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import ssl
 import time
 from collections.abc import Sequence
 from typing import Final
 
 import httpx
 
+from meshctl.entry import Entry
 from meshctl.stack import Mesh
 
 EACH_SECONDS: Final = 0.2
-ANSWER_SECONDS: Final = 1.5
 HEALTH: Final = "/health"  # Headscale asks its database before it says yes
 
 
@@ -23,19 +22,12 @@ class Watch:
     """Asks from when the context is entered until it is left. Times are time.monotonic()'s."""
 
     def __init__(self, mesh: Mesh) -> None:
-        self._name = mesh.server_url.removeprefix("https://")
-        self._addresses = [mesh.host(name).address for name in mesh.names("control")]
+        self._entry = Entry(mesh)
         self._served: list[float] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._client = httpx.AsyncClient(
-            verify=ssl.create_default_context(),
-            headers={"Host": self._name},
-            timeout=ANSWER_SECONDS,
-            trust_env=False,
-        )
 
     async def __aenter__(self) -> Watch:
-        self._tasks = [asyncio.create_task(self._ask(one)) for one in self._addresses]
+        self._tasks = [asyncio.create_task(self._ask(one)) for one in self._entry.addresses]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -43,7 +35,7 @@ class Watch:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await self._client.aclose()
+        await self._entry.close()
 
     @property
     def served(self) -> Sequence[float]:
@@ -53,9 +45,7 @@ class Watch:
     async def _ask(self, address: str) -> None:
         while True:
             with contextlib.suppress(httpx.HTTPError):
-                answer = await self._client.get(
-                    f"https://{address}{HEALTH}", extensions={"sni_hostname": self._name}
-                )
+                answer = await self._entry.ask(address, HEALTH)
                 if answer.status_code == httpx.codes.OK:
                     self._served.append(time.monotonic())
             await asyncio.sleep(EACH_SECONDS)

@@ -154,11 +154,7 @@ class Host:
 
     def status(self) -> dict[str, Any]:
         """The status file; empty before there is one."""
-        try:
-            found: dict[str, Any] = json.loads(self._file.read_text())
-        except FileNotFoundError:
-            return {}
-        return found
+        return waiting.status(self._file)
 
     def log(self) -> str:
         return self._log.read_text()
@@ -175,15 +171,7 @@ class Host:
 
     def until(self, what: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Its status when that holds; a failure shows its log."""
-
-        def look() -> dict[str, Any]:
-            status = self.status()
-            return status if status and holds(status) else {}
-
-        try:
-            return waiting.eventually(f"{self.name}: {what}", look)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.status()}\n{self.log()}") from None
+        return waiting.until_status(f"{self.name}: {what}", self._file, self._log, holds)
 
     def until_role(self, role: Role) -> dict[str, Any]:
         return self.until(f"is {role}", lambda status: status["role"] == role)

@@ -78,21 +78,10 @@ class Ground:
         return self._process
 
     def status(self) -> dict[str, Any]:
-        try:
-            found: dict[str, Any] = json.loads(self._file.read_text())
-        except FileNotFoundError:
-            return {}
-        return found
+        return waiting.status(self._file)
 
     def until(self, what: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        def look() -> dict[str, Any]:
-            status = self.status()
-            return status if status and holds(status) else {}
-
-        try:
-            return waiting.eventually(f"the arbiter {what}", look)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.status()}\n{self._log.read_text()}") from None
+        return waiting.until_status(f"the arbiter {what}", self._file, self._log, holds)
 
     def until_long_doubt(self) -> dict[str, Any]:
         """It could have acted long ago."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import socket
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -33,6 +35,30 @@ def throughout(what: str, holds: Callable[[], bool], seconds: float) -> None:
     while time.monotonic() < deadline:
         assert holds(), what
         time.sleep(EACH)
+
+
+def status(file: Path) -> dict[str, Any]:
+    """What a guard or an arbiter says of itself; empty before there is a file."""
+    try:
+        found: dict[str, Any] = json.loads(file.read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def until_status(
+    what: str, file: Path, log: Path, holds: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
+    """The status in `file` when that holds; a failure shows it and the log."""
+
+    def look() -> dict[str, Any]:
+        said = status(file)
+        return said if said and holds(said) else {}
+
+    try:
+        return eventually(what, look)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{status(file)}\n{log.read_text()}") from None
 
 
 def free_port() -> int:

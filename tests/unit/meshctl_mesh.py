@@ -22,7 +22,8 @@ def guard(host: str, role: str, **changes: Any) -> Said:
     now = time.time()
     serves = role == "active"
     status = {"host": host, "role": role, "since": now - 3600, "holder": "hs-1", "reason": "",
-              "database": True, "server_answers": serves, "at": now, **changes}  # fmt: skip
+              "database": True, "server_answers": serves, "server_pid": 4711 if serves else None,
+              "at": now, **changes}  # fmt: skip
     return Said(f"{now:.0f}\n{json.dumps(status)}\n")
 
 

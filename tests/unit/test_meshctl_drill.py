@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshctl import drill, handover, watching
+from meshctl import drill, handover, stack, watching, writing
 from meshctl.control import GUARD
-from meshctl.drill import KILL_PRIMARY, KILL_SERVER
-from tests.ssh_hosts import Fleet, Said
-from tests.unit.meshctl_mesh import Operator, guard, make_well
+from meshctl.faults import KILL_PRIMARY, KILL_VOTER, STOP_GUARD, WAKE, WAKE_GUARD
+from meshctl.trouble import MeshctlError
+from meshctl.writing import PREFIX, Writes
+from tests.ssh_hosts import Fleet, Said, json_said
+from tests.unit.meshctl_mesh import Operator, guard, voters
+
+KEY = "hskey-api-very-secret"
+KILL_SERVER = "sudo kill -KILL 4711"  # the process that the guard tells of
+FREEZE_SERVER = [f"{WAKE}kill -CONT 4711", "sudo kill -STOP 4711"]
+FREEZE_GUARD = [WAKE_GUARD, STOP_GUARD]
+KEYS = "sudo mesh-registry keys"
 
 
 class Served:
@@ -37,6 +49,45 @@ class Served:
         return [self.began + i / 100 for i in range(count)]
 
 
+class Api:
+    """Stands for Headscale's API behind both addresses: its users, by id."""
+
+    def __init__(self) -> None:
+        self.users = {1: "zhangsan"}
+        self.status = 200
+        self.forgets = False  # what it has acknowledged
+        self.keys: set[str] = set()
+        self.asked = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.keys.add(request.headers["Authorization"])
+        self.asked += 1
+        if self.status != 200:
+            return httpx.Response(self.status)
+        if request.method == "POST":
+            if not self.forgets:
+                self.users[100 + self.asked] = json.loads(request.content)["name"]
+            return httpx.Response(200, json={})
+        if request.method == "DELETE":
+            del self.users[int(request.url.path.rsplit("/", 1)[1])]
+            return httpx.Response(200, json={})
+        users = [{"id": str(number), "name": name} for number, name in self.users.items()]
+        return httpx.Response(200, json={"users": users})
+
+
+@pytest.fixture(autouse=True)
+def api(monkeypatch: pytest.MonkeyPatch) -> Api:
+    """What the entry leads to."""
+    made = Api()
+    real = httpx.AsyncClient
+
+    def client(**options: Any) -> httpx.AsyncClient:
+        return real(**options, transport=httpx.MockTransport(made))
+
+    monkeypatch.setattr(httpx, "AsyncClient", client)
+    return made
+
+
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short waits; and an entry that answers."""
@@ -45,44 +96,83 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(drill, name, 0.05)
     monkeypatch.setattr(drill, "WHOLE_SECONDS", 1.0)
     monkeypatch.setattr(handover, "LOOK_SECONDS", 0.01)
+    for name in ("EACH_SECONDS", "LOOK_SECONDS"):
+        monkeypatch.setattr(writing, name, 0.01)
+    monkeypatch.setattr(writing, "SETTLE_SECONDS", 0.5)
 
 
-def _broken(fleet: Fleet) -> list[str]:
-    killing = (KILL_SERVER, KILL_PRIMARY)
-    return [line for host in fleet.hosts.values() for line, _ in host.asked if line in killing]
+@pytest.fixture(autouse=True)
+def keys(fleet: Fleet) -> None:
+    """The registry hands out the one valid API key."""
+    names = [{"name": "old", "state": "expired"}, {"name": "console", "state": "valid"}]
+    answers = fleet["hs-1"].answers
+    answers[f"{KEYS} list"] = json_said({"api_keys": names, "keys": []})
+    answers[f"{KEYS} show console"] = json_said({"name": "console", "key": KEY, "expires": 0})
+    for line in (KILL_SERVER, *FREEZE_SERVER, *FREEZE_GUARD):
+        answers[line] = Said()
+    fleet["pg-1"].answers[KILL_PRIMARY] = fleet["pg-2"].answers[KILL_VOTER] = Said()
+
+
+@pytest.fixture
+def drills(operator: Operator, tmp_path: Path) -> Callable[[str], int]:
+    """The exit status of one drill; its report is in `tmp_path`."""
+    return lambda fault: operator.runs("drill", fault, "--yes", "--report", str(tmp_path))
+
+
+def _broken(fleet: Fleet) -> dict[str, list[str]]:
+    """What was done to which host, in order."""
+    breaking = {KILL_SERVER, *FREEZE_SERVER, *FREEZE_GUARD, KILL_PRIMARY, KILL_VOTER}
+    asked = {name: [line for line, _ in host.asked] for name, host in fleet.hosts.items()}
+    done = {name: [line for line in lines if line in breaking] for name, lines in asked.items()}
+    return {name: lines for name, lines in done.items() if lines}
 
 
 @pytest.mark.parametrize(
-    ("fault", "host", "line"),
-    [("server-killed", "hs-1", KILL_SERVER), ("primary-killed", "pg-1", KILL_PRIMARY)],
+    ("fault", "host", "lines"),
+    [
+        ("server-killed", "hs-1", [KILL_SERVER]),
+        ("server-frozen", "hs-1", FREEZE_SERVER),
+        ("guard-frozen", "hs-1", FREEZE_GUARD),
+        ("primary-killed", "pg-1", [KILL_PRIMARY]),
+        ("voter-killed", "pg-2", [KILL_VOTER]),
+    ],
 )
-def test_the_host_that_has_the_role_is_struck(
-    operator: Operator, fleet: Fleet, tmp_path: Path, fault: str, host: str, line: str
+def test_the_host_that_has_the_role_is_struck_and_no_other(
+    drills: Callable[[str], int], fleet: Fleet, fault: str, host: str, lines: list[str]
 ) -> None:
-    make_well(fleet)
-    fleet[host].answers[line] = Said()
+    assert drills(fault) == 0
 
-    assert operator.runs("drill", fault, "--yes", "--report", str(tmp_path)) == 0
+    assert _broken(fleet) == {host: lines}
 
-    assert [asked for asked, _ in fleet[host].asked if asked == line] == [line]
+
+@pytest.mark.parametrize("fault", ["server-frozen", "guard-frozen"])
+def test_nothing_is_frozen_before_its_host_is_to_wake_it_by_itself(
+    operator: Operator, drills: Callable[[str], int], fleet: Fleet, fault: str
+) -> None:
+    for line in (FREEZE_SERVER[0], WAKE_GUARD):
+        fleet["hs-1"].answers[line] = Said(status=1, stderr="no timer\n")
+
+    assert drills(fault) == 3
+
+    assert "no timer" in operator.err
+    assert not {FREEZE_SERVER[1], STOP_GUARD} & {*_broken(fleet)["hs-1"]}
 
 
 def test_every_drill_is_a_row_of_the_stacks_report(
-    operator: Operator, fleet: Fleet, tmp_path: Path
+    drills: Callable[[str], int], tmp_path: Path
 ) -> None:
-    make_well(fleet)
-    fleet["hs-1"].answers[KILL_SERVER] = Said()
-
     for _ in range(2):
-        operator.runs("drill", "server-killed", "--yes", "--report", str(tmp_path))
+        drills("server-killed")
 
     rows = json.loads((tmp_path / "drills-prod.json").read_text())
-    assert [row["fault"] for row in rows] == ["server-killed"] * 2
+    assert [(row["fault"], row["lost"], row["kept"]) for row in rows] == [
+        ("server-killed", [], True)
+    ] * 2
+    assert all(row["acknowledged"] > 0 for row in rows)
     assert (tmp_path / "drills-prod.md").read_text().count("Headscale killed") == 2
 
 
 def test_a_mesh_that_is_not_healthy_is_left_alone(operator: Operator, fleet: Fleet) -> None:
-    make_well(fleet)
     fleet["hs-2"].answers[GUARD] = guard("hs-2", "standby", database=False)
 
     assert operator.runs("drill", "server-killed", "--yes") == 3
@@ -93,7 +183,6 @@ def test_a_mesh_that_is_not_healthy_is_left_alone(operator: Operator, fleet: Fle
 def test_nothing_is_broken_when_nothing_could_be_measured(
     operator: Operator, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_well(fleet)
     monkeypatch.setattr(Served, "answers", False)
 
     assert operator.runs("drill", "server-killed", "--yes") == 3
@@ -101,10 +190,29 @@ def test_nothing_is_broken_when_nothing_could_be_measured(
     assert not _broken(fleet)
 
 
+def test_nothing_is_broken_when_the_api_takes_no_writes(
+    operator: Operator, fleet: Fleet, api: Api
+) -> None:
+    api.status = 401
+
+    assert operator.runs("drill", "server-killed", "--yes") == 3
+    assert "nothing was broken: the API takes no writes" in operator.err
+    assert "127.0.0.1: HTTP status 401" in operator.err
+    assert not _broken(fleet)
+
+
+def test_nothing_is_broken_without_a_valid_key_of_the_api(operator: Operator, fleet: Fleet) -> None:
+    names = [{"name": "console", "state": "expired"}]
+    fleet["hs-1"].answers[f"{KEYS} list"] = json_said({"api_keys": names, "keys": []})
+
+    assert operator.runs("drill", "server-killed", "--yes") == 3
+    assert "policy/keys.yaml" in operator.err
+    assert not _broken(fleet)
+
+
 def test_nothing_is_broken_without_a_yes(
     operator: Operator, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_well(fleet)
     monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
 
     assert operator.runs("drill", "primary-killed") == 3
@@ -112,14 +220,77 @@ def test_nothing_is_broken_without_a_yes(
 
 
 def test_a_drill_that_takes_longer_than_its_budget_is_told_by_the_exit(
-    operator: Operator, fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, drills: Callable[[str], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_well(fleet)
-    fleet["hs-1"].answers[KILL_SERVER] = Said()
     monkeypatch.setattr(watching, "outage", lambda *_: (9.0, 9.0))
 
-    assert operator.runs("drill", "server-killed", "--yes", "--report", str(tmp_path)) == 1
+    assert drills("server-killed") == 1
     assert "no service for 9 s at most (budget 4 s)" in operator.out
+
+
+def test_a_mesh_that_does_not_get_well_again_is_told(
+    operator: Operator, drills: Callable[[str], int], fleet: Fleet
+) -> None:
+    def kill(_: str) -> Said:
+        fleet["ops-1"].answers["sudo mesh-etcdctl endpoint health -w json"] = voters("pg-2")
+        return Said()
+
+    fleet["pg-2"].answers[KILL_VOTER] = kill
+
+    assert drills("voter-killed") == 3
+    assert "after voter-killed the mesh is not healthy: etcd voter pg-2" in operator.err
+
+
+# Acknowledged writes
+
+
+def test_a_write_that_was_acknowledged_and_is_not_there_is_told_by_the_exit_and_the_report(
+    operator: Operator, drills: Callable[[str], int], api: Api, tmp_path: Path
+) -> None:
+    api.forgets = True
+
+    assert drills("server-killed") == 1
+
+    (row,) = json.loads((tmp_path / "drills-prod.json").read_text())
+    assert len(row["lost"]) == row["acknowledged"] > 0 and not row["kept"]
+    assert (
+        f"{row['acknowledged']} of {row['acknowledged']} acknowledged writes lost" in operator.out
+    )
+    assert (tmp_path / "drills-prod.md").read_text().rstrip().endswith("| NO |")
+
+
+def test_a_drill_leaves_the_users_that_there_were_and_none_of_its_own(
+    drills: Callable[[str], int], api: Api
+) -> None:
+    api.users[7] = f"{PREFIX}left-by-an-earlier-one"
+
+    assert drills("server-killed") == 0
+
+    assert api.users == {1: "zhangsan"}
+
+
+def test_the_key_of_the_api_is_shown_to_nobody_else(
+    operator: Operator, drills: Callable[[str], int], fleet: Fleet, api: Api, tmp_path: Path
+) -> None:
+    drills("server-killed")
+
+    assert api.keys == {f"Bearer {KEY}"}
+    written = "".join(file.read_text() for file in tmp_path.glob("drills-*"))
+    asked = str([host.asked for host in fleet.hosts.values()])
+    assert KEY not in operator.out + operator.err + written + asked
+
+
+def test_an_api_that_never_answers_again_is_not_taken_for_a_loss(fleet: Fleet, api: Api) -> None:
+    mesh = stack.load("prod", str(fleet.outputs), Path())
+
+    async def ask() -> None:
+        async with Writes(mesh, KEY) as writes:
+            writes.acknowledged.add(f"{PREFIX}1")
+            api.status = 503
+            await writes.missing()
+
+    with pytest.raises(MeshctlError, match="HTTP status 503"):
+        asyncio.run(ask())
 
 
 # What is measured

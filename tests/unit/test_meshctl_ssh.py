@@ -13,7 +13,7 @@ import pytest
 
 from meshctl import ssh, stack
 from meshctl.facts import MEMBERS
-from meshctl.trouble import NotKnown
+from meshctl.trouble import NotKnownError
 from tests.ssh_hosts import SILENT, Fleet, Said
 from tests.unit.meshctl_mesh import Operator
 
@@ -92,7 +92,9 @@ def test_a_command_that_does_not_end_is_given_up_and_may_have_been_done(fleet: F
         async with ssh.Session(mesh) as session:
             await session.run("hs-1", "sleep", within=0.2)
 
-    with pytest.raises(NotKnown, match=r"(?s)hs-1: no answer within 0.2 s.*asked: sleep.*do: see"):
+    with pytest.raises(
+        NotKnownError, match=r"(?s)hs-1: no answer within 0.2 s.*asked: sleep.*do: see"
+    ):
         asyncio.run(ask())
 
 
