@@ -24,6 +24,7 @@ async def main() -> None:
     pulumi.export("keys", mesh.keys)
     pulumi.export("api_keys", mesh.api_keys)
     pulumi.export("access", access.reach(policy))
+    pulumi.export("peers", mesh.peers)
 
 
 quiet.install()

@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pulumi_tls as tls
 
-from components import clouds
+from components import clouds, policy_cost
 from components.artifact_store import ArtifactStore, ArtifactStoreArgs
 from components.certificates import Authority
 from components.database import Database, DatabaseArgs
@@ -57,6 +57,7 @@ class Installation:
         # What can be wrong is read before the engine is sent anything.
         self._artifacts = artifacts.load(_MANIFEST)
         self._declared = registry.load(_POLICY)
+        self.peers = policy_cost.told(settings, self._declared)  # by group of policy/nodes.yaml
         self._settings = settings
         self._topology = topology.build(settings)
         self._regions: dict[tuple[Cloud, str], pulumi.ProviderResource] = {}

@@ -162,8 +162,8 @@ def allows(policy: Policy, source: Node, destination: Node, port: int, protocol:
     As the clients have it: whoever may use any port of an address may also ping it.
     """
     return any(
-        _is_source(policy, opening.source, source)
-        and _is_destination(policy, opening.destination, source, destination)
+        is_source(policy, opening.source, source)
+        and is_destination(policy, opening.destination, source, destination)
         and _serves(opening, port, protocol)
         for opening in policy.openings
     )
@@ -186,18 +186,18 @@ def login(
     actions = {
         entry.action
         for entry in policy.logins
-        if _is_source(policy, entry.source, source)
-        and _is_destination(policy, entry.destination, source, destination)
+        if is_source(policy, entry.source, source)
+        and is_destination(policy, entry.destination, source, destination)
         and (user in entry.users or (user != "root" and "autogroup:nonroot" in entry.users))
     }
     return "check" if "check" in actions else "accept" if actions else None
 
 
-def _is_source(policy: Policy, name: str, node: Node) -> bool:
+def is_source(policy: Policy, name: str, node: Node) -> bool:
     return name == "autogroup:danger-all" or _means(policy, name, node)
 
 
-def _is_destination(policy: Policy, name: str, source: Node, node: Node) -> bool:
+def is_destination(policy: Policy, name: str, source: Node, node: Node) -> bool:
     if name == "*":  # Headscale 0.29.2 sends it as it is: subnets behind a node as well
         return True
     if name == "autogroup:self":

@@ -7,18 +7,23 @@ from typing import Any, Final
 
 import yaml
 
-from mesh import derp
+from mesh import capacity, derp
 from mesh.settings import MESH_V4, MESH_V6, MagicDns, Settings
 from mesh.topology import Topology
 
 PORT: Final = 8080
 CONFIG: Final = "/etc/headscale/config.yaml"
+ENVIRONMENT: Final = "/etc/mesh/headscale.env"
 NOISE_KEY: Final = "/etc/headscale/noise.key"
 CERTIFICATE: Final = "/etc/mesh/tls/headscale.crt"
 KEY: Final = "/etc/mesh/tls/headscale.key"
 SOCKET: Final = "/run/headscale/headscale.sock"
 # What clients answer besides nodes' names; mesh-records writes it, in its own state folder.
 EXTRA_RECORDS: Final = "/var/lib/mesh-records/records.json"
+
+# Connections to the database at once (plan 5.2.2); 1000 registrations took PostgreSQL 1.6 s of CPU.
+# mesh.roles.postgres has room for them.
+POOL: Final = 100
 
 _HEADER: Final = "# Written by mesh; changes here are lost.\n"
 
@@ -55,13 +60,25 @@ def configuration(settings: Settings, topology: Topology, login: Login) -> str:
         "disable_check_updates": True,
         "node": {"expiry": "0", "ephemeral": {"inactivity_timeout": "30m"}},
         "database": _database(login),
-        # The proxies ask for /version every 500 ms, and "info" logs each time.
+        # The proxies ask for /version each second, and "info" logs each time.
         "log": {"format": "text", "level": "warn"},
         "policy": {"mode": "database"},
         "dns": _dns(settings.magic_dns),
         "logtail": {"enabled": False},
+        "tuning": _tuning(settings),
     }
     return _HEADER + yaml.safe_dump(tree, sort_keys=False)
+
+
+def environment(settings: Settings) -> str:
+    """What Headscale takes from its environment, as systemd reads it from a file."""
+    limit = capacity.memory_limit_mib(settings.control.headscale.memory_gib)
+    return f"{_HEADER}GOMEMLIMIT={limit}MiB\n"
+
+
+def _tuning(settings: Settings) -> dict[str, Any]:
+    size = settings.control.headscale
+    return capacity.headscale(size.cpus, size.memory_gib, settings.expected_nodes, settings.tuning)
 
 
 def _derp() -> dict[str, Any]:
@@ -86,7 +103,7 @@ def _database(login: Login) -> dict[str, Any]:
             "user": login.user,
             "pass": login.password,
             "ssl": "verify-full",
-            "max_open_conns": 100,
+            "max_open_conns": POOL,
             "max_idle_conns": 10,
             "conn_max_idle_time_secs": 3600,
         },

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mesh import hujson, policy_rules
+from mesh import access, hujson, policy_rules
+from mesh.fleet import NodeGroup
 
 # Headscale's own rule for the name of a user.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
@@ -95,6 +96,10 @@ class _Tags(_Frozen):
     tags: tuple[TagPattern, ...]
 
 
+class _Nodes(_Frozen):
+    nodes: Annotated[tuple[NodeGroup, ...], Field(min_length=1)]
+
+
 class Registry(_Frozen):
     """What the running Headscale is brought to."""
 
@@ -103,6 +108,7 @@ class Registry(_Frozen):
     keys: tuple[Key, ...]
     api_keys: tuple[ApiKey, ...]
     tags: tuple[TagPattern, ...]
+    nodes: tuple[NodeGroup, ...]  # that are expected; the server is not told
 
     def to_json(self, seal: str, week: str) -> str:
         """The JSON text that `mesh-registry apply` reads; the same files and week always give the
@@ -112,7 +118,7 @@ class Registry(_Frozen):
         `week`, such as 2026-W48, makes the text another one once a week, so that keys that are
         due are replaced though no file has changed.
         """
-        declared = self.model_dump(mode="json", exclude={"tags"})
+        declared = self.model_dump(mode="json", exclude={"tags", "nodes"})
         members = _section(self, "groups") or {}
         groups = {name: [user.rstrip("@") for user in users] for name, users in members.items()}
         return json.dumps(
@@ -121,7 +127,7 @@ class Registry(_Frozen):
 
 
 def load(folder: Path) -> Registry:
-    """The registry in users.yaml, keys.yaml and policy.hujson of `folder`.
+    """The registry in users.yaml, keys.yaml, tags.yaml, nodes.yaml and policy.hujson of `folder`.
 
     Raises RegistryError.
     """
@@ -133,12 +139,14 @@ def load(folder: Path) -> Registry:
         keys=keys.keys,
         api_keys=keys.api_keys,
         tags=_parse(folder / "tags.yaml", _Tags).tags,
+        nodes=_parse(folder / "nodes.yaml", _Nodes).nodes,
     )
     faults = [
         *_name_faults(registry),
         *_key_faults(registry),
         *_lifetime_faults(registry),
         *_reference_faults(registry),
+        *_node_faults(registry),
         *_policy_faults(folder, registry),
     ]
     if faults:
@@ -175,6 +183,7 @@ def _name_faults(registry: Registry) -> list[str]:
         ("users.yaml: users", [user.name for user in registry.users]),
         ("keys.yaml: keys", [key.name for key in registry.keys]),
         ("keys.yaml: api_keys", [key.name for key in registry.api_keys]),
+        ("nodes.yaml: nodes", [group.name for group in registry.nodes]),
     ):
         for i, name in enumerate(names):
             if name in names[:i]:
@@ -219,6 +228,28 @@ def _reference_faults(registry: Registry) -> list[str]:
     if tags is not None:
         for i, pattern in enumerate(registry.tags):
             faults += _unknown(f"tags.yaml: tags[{i}].tags", pattern.tags, "tagOwners", tags)
+    return faults
+
+
+def _node_faults(registry: Registry) -> list[str]:
+    """Kinds of nodes that the policy does not know, or that are none."""
+    groups, tags = _section(registry, "groups"), _section(registry, "tagOwners")
+    users = [user.name for user in registry.users]
+    faults = []
+    for i, group in enumerate(registry.nodes):
+        where = f"nodes.yaml: nodes[{i}]"
+        people = len(group.users) + len(group.groups)
+        if bool(group.tags) == bool(people):
+            faults.append(f"{where}: {group.name!r} needs tags, or groups and users, and not both")
+        if group.address and (group.count > 1 or group.groups or len(group.users) > 1):
+            faults.append(f"{where}.address: {group.name!r} is more than one node; leave it out")
+        if group.address and group.address not in access.MESH[0]:
+            faults.append(f"{where}.address: {group.address} is outside the mesh, {access.MESH[0]}")
+        faults += _unknown(f"{where}.users", group.users, "users.yaml", users)
+        if tags is not None:
+            faults += _unknown(f"{where}.tags", group.tags, "tagOwners", tags)
+        if groups is not None:
+            faults += _unknown(f"{where}.groups", group.groups, "groups", groups)
     return faults
 
 

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
-from mesh import catalogue
+from mesh import capacity, catalogue
 
 if TYPE_CHECKING:
     from mesh.settings import AddressRange, Settings, Size
@@ -98,6 +98,17 @@ def _only_databases_have_data_disks(settings: Settings) -> Iterator[Fault]:
     for key, _, size in _sizes(settings):
         if key != "control.database" and size.data_gib is not None:
             yield f"{key}.data_gib", f"{size.data_gib} is not allowed: only the database has one"
+
+
+def _the_entry_holds_every_node(settings: Settings) -> Iterator[Fault]:
+    memory = settings.control.headscale.memory_gib
+    needed = settings.expected_nodes * capacity.CONNECTIONS_EACH
+    if needed > (held := capacity.connections(memory)):
+        yield (
+            "expected_nodes",
+            f"{settings.expected_nodes} nodes need {needed} connections, and the entry of a host"
+            f" with {memory} GiB holds {held}; give control.headscale more memory_gib",
+        )
 
 
 def _ranges(settings: Settings) -> list[tuple[str, IPv4Network]]:
@@ -253,6 +264,7 @@ _RULES = (
     _home_zones_differ,
     _sizes_are_sold,
     _only_databases_have_data_disks,
+    _the_entry_holds_every_node,
     _networks_fit,
     _relays_are_unique,
     _server_stays_outside_the_base_domain,

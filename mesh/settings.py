@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from mesh import catalogue, resolution
+from mesh import capacity, catalogue, resolution
 from mesh.catalogue import Cloud, DnsProvider, OperatingSystem
 
 MESH_V4: Final = ipaddress.IPv4Network("100.64.0.0/10")  # carrier-grade NAT range (RFC 6598)
@@ -280,6 +280,18 @@ class Settings(_Frozen):
         ),
     )
     node_names: Names = Field(description="Rule for node names.")
+    expected_nodes: int = Field(
+        1000,  # plan 12.3
+        description=(
+            "How many nodes the mesh is made for. Headscale's tuning, the pace of the entry and"
+            " preview's warning follow from it; docs/guides/capacity.md."
+        ),
+        ge=1,
+        le=capacity.MOST_NODES,
+    )
+    tuning: capacity.Tuning = Field(
+        capacity.Tuning(), description="Headscale's tuning where it shall not follow by itself."
+    )
 
     @property
     def server_name(self) -> str:

@@ -17,6 +17,14 @@ class BadValue:
 
 
 BAD_VALUES: Final = (
+    BadValue("no expected node", "expected_nodes", 0,
+             ("mesh:expected_nodes", "0", "greater than or equal to 1")),
+    BadValue("more nodes than anybody has tried", "expected_nodes", 5001,
+             ("mesh:expected_nodes", "5001", "less than or equal to 5000")),
+    BadValue("a delay without a sense", "tuning", {"batch_delay_ms": 60000},
+             ("mesh:tuning.batch_delay_ms", "60000", "less than or equal to 10000")),
+    BadValue("a tuning that is not ours", "tuning", {"workers": 2},
+             ("mesh:tuning.workers", "no such setting")),
     BadValue("an unknown region", "control.region", "cn-peking",
              ("mesh:control.region", "'cn-peking'", "cn-beijing")),
     BadValue("a zone of another region", "control.zones.1", "cn-shanghai-a",

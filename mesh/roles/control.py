@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Final
 
-from mesh import derp, headscale, secrets, templates
+from mesh import capacity, derp, headscale, secrets, templates
 from mesh.bundle import Bundle, Check, Directory, File, Unit, User
 from mesh.roles import addresses, certificate, guard, parts, records, relay_watch
-from mesh.settings import Settings, Size
+from mesh.settings import Settings
 from mesh.topology import Host, Topology
 
 _PUBLIC: Final = "/etc/mesh/public"
@@ -75,12 +75,6 @@ def _proxy(name: str, /, **values: object) -> Bundle:
     )
 
 
-def connections(size: Size) -> int:
-    """How many clients the entry serves at once: 2000 for each GiB, at some 60 KiB each. Every
-    one takes two file descriptors of the unit's 65536."""
-    return min(2000 * size.memory_gib, 30000)
-
-
 def _public_certificate(
     settings: Settings, credential: certificate.Credential, artifacts: parts.Sources
 ) -> Bundle:
@@ -105,7 +99,9 @@ def _entry(settings: Settings, topology: Topology) -> Bundle:
     return _proxy(
         "entry",
         server_name=settings.server_name,
-        connections=connections(settings.control.headscale),
+        connections=capacity.connections(settings.control.headscale.memory_gib),
+        arrivals=capacity.arrivals(settings.expected_nodes),
+        storm_seconds=capacity.STORM_SECONDS,
         inside=settings.control.cidr,
         controls=topology.having("control"),
     )

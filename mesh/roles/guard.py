@@ -59,6 +59,9 @@ def bundle(
             owner="headscale",
             group="headscale",
         ),
+        # Here and not with Headscale's own files: the guard hands its environment down, and is
+        # given it anew by a restart only.
+        File(path=headscale.ENVIRONMENT, content=headscale.environment(settings)),
         parts.unit_file("control", UNIT),
     )
     return Bundle(

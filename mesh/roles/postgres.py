@@ -9,6 +9,12 @@ from mesh.settings import Settings, Size
 
 VERSIONS: Final[dict[OperatingSystem, int]] = {"debian-12": 15, "ubuntu-22.04": 14}
 
+MAX_CONNECTIONS: Final = 200  # plan 5.2.1
+# Of these: the fence ends one host's connections before the other's Headscale starts, so one pool
+# (mesh.headscale.POOL) is open at a time. The rest is for whoever repairs something: two guards and
+# Patroni on two hosts, the registry, the standby, and 3 that PostgreSQL keeps for its superuser.
+OTHERS: Final = 50
+
 _MIB_PER_GIB: Final = 1024
 
 # (ttl, loop_wait, retry_timeout) in seconds. Patroni's lower limit of the ttl is 20. The loop is
@@ -53,7 +59,7 @@ def shared(size: Size) -> dict[str, str]:
     """What both members must agree on, so it lives in etcd; and how a silent peer is noticed."""
     mib = size.memory_gib * _MIB_PER_GIB
     return {
-        "max_connections": "200",
+        "max_connections": str(MAX_CONNECTIONS),
         "max_worker_processes": str(max(size.cpus, 4)),
         "max_wal_senders": "5",
         "max_replication_slots": "5",

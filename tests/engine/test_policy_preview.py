@@ -84,3 +84,18 @@ def test_a_policy_that_headscale_refuses_ends_the_preview_before_anything_is_sen
     assert "dev03@ -> tag:prod:443: expected DENIED, got ALLOWED" in said
     assert "Traceback" not in said, "a wrong policy is no bug of the program"
     assert "PrivateKey" not in said, "nothing was declared"
+
+
+def test_a_preview_warns_of_a_policy_that_the_hosts_do_not_carry_and_names_the_rule(
+    engine: Engine,
+) -> None:
+    rule = '{"action": "accept", "src": ["*"], "dst": ["*:9"]},'
+    change(engine, "policy.hujson", '"acls": [', f'"acls": [{rule}')
+
+    preview = engine.run("preview", "--stack", "prod", timeout=120).check()
+
+    text = (engine.program / "policy/policy.hujson").read_text()
+    line = text[: text.index(rule)].count("\n") + 1
+    told = " ".join((preview.stdout + preview.stderr).split())
+    assert f"policy/policy.hujson:{line} costs most: it opens 993,012 (100 %)" in told
+    assert 'prod-web : "996"' in told, "each node sees all others"

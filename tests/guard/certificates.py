@@ -25,7 +25,7 @@ class Pair:
 
 
 class Authority:
-    """Signs certificates that are good for 127.0.0.1 and `SERVER_NAME`, on both ends."""
+    """Signs certificates that are good for 127.0.0.1, `SERVER_NAME` and `name`, on both ends."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -43,7 +43,8 @@ class Authority:
     def issue(self, name: str) -> Pair:
         """A new pair, in files called `name`."""
         key = ec.generate_private_key(ec.SECP256R1())
-        places = [x509.DNSName(SERVER_NAME), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        here = ipaddress.ip_address("127.0.0.1")
+        places = [x509.DNSName(SERVER_NAME), x509.DNSName(name), x509.IPAddress(here)]
         # etcd's gateway shows the server's certificate to etcd itself as a client.
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         certificate = (

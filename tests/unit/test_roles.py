@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from mesh import registry
-from mesh.roles import control, parts, postgres
+from mesh import capacity, registry
+from mesh.roles import parts, postgres
 from mesh.settings import Size
 from tests import bundles, stacks
 
@@ -176,9 +176,7 @@ def test_ubuntu_has_its_own_postgres() -> None:
 
 @pytest.mark.parametrize(("memory", "clients"), [(1, 2000), (8, 16000), (64, 30000)])
 def test_the_entry_serves_what_its_memory_carries(memory: int, clients: int) -> None:
-    size = Size(cpus=1, memory_gib=memory, disk_gib=20, data_gib=None)
-
-    assert control.connections(size) == clients
+    assert capacity.connections(memory) == clients
     assert clients * 2 < 65536, "each client takes two file descriptors"
 
 

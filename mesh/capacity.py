@@ -1,0 +1,137 @@
+"""What a control host carries, and how Headscale and its entry are set for it.
+
+Everything follows from the host's size and the number of nodes that the stack expects. What a
+constant says was measured is in docs/guides/capacity.md, with date and machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MOST_NODES: Final = 5000  # five times what was ever tried: beyond it nothing is known
+
+# Clients give up a connection that is not through after 10 s, and come again. Within half of that
+# a storm of all of them has to be let in.
+STORM_SECONDS: Final = 5
+# A small mesh gains nothing from waiting.
+LEAST_ARRIVALS: Final = 100
+# What the entry may hold of one client at once: its stream, and the next one while it changes over.
+CONNECTIONS_EACH: Final = 2
+_CONNECTION_KIB: Final = 60  # of HAProxy for one client, both sides and TLS
+# Every connection takes two file descriptors of the unit's 65536.
+_MOST_CONNECTIONS: Final = 30000
+
+# Headscale's default is three quarters of the CPUs: one worker of two CPUs, and the join of 300
+# nodes left the other one idle.
+_LEAST_WORKERS: Final = 2
+# Nodes for each CPU and the delay at which no stream was dropped: the default's 800 ms at 100 nodes
+# on two CPUs; at 300 on two it took 3 s. A new node is told of at the next beat: 5 s are promised.
+_QUIET: Final = (50, 800)
+_BUSY: Final = (150, 3000)
+# A stream whose queue is full for 50 ms is cut. With the default of 30 it was, 7 to 57 times a run
+# of 300 nodes; with 2000 never. A node that joins makes four changes (it is added, is online, tells
+# its endpoints, tells its relay), and all may come within one beat.
+_LEAST_QUEUE: Final = 2000
+_CHANGES_EACH: Final = 4
+_SLOT_BYTES: Final = 8
+_QUEUES_SHARE: Final = 16  # of the memory: the queues of all nodes may take one part in so many
+# A login that a person has begun: the default of 1024 would push out the first of a thousand.
+_LEAST_LOGINS: Final = 1024
+_LOGINS_EACH: Final = 2
+
+# What the system, the guard and the proxies' own needs leave to nobody else.
+_OTHERS_MIB: Final = 512
+_MIB_PER_GIB: Final = 1024
+
+Build = Literal["patched", "stock"]
+# Milliseconds of one CPU until a change of the policy has reached everybody, for each peer that
+# somebody has, on two CPUs that the load tool shared. With one early return of ours, 600 nodes with
+# 97,000 peers took 9.8 s. The release as it is works each pair out anew: 100 nodes with 2,700 peers
+# took 4.1 s, and 300 with 24,000 never came to an end.
+ENTRY_MS: Final[Mapping[Build, float]] = {"patched": 0.2, "stock": 3.0}
+# Until when a change of the policy has to have reached everybody.
+POLICY_SECONDS: Final = 15
+
+
+class Tuning(BaseModel):
+    """Headscale's tuning; what is not set follows from the host's size and expected_nodes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batcher_workers: int | None = Field(
+        default=None, description="Workers that make what nodes are told.", ge=1, le=256
+    )
+    batch_delay_ms: int | None = Field(
+        default=None,
+        description="Milliseconds that changes are collected; the least that news takes.",
+        ge=100,
+        le=10000,
+    )
+    queue: int | None = Field(
+        default=None,
+        description="Messages that may wait for one node before its stream is cut.",
+        ge=30,
+        le=100000,
+    )
+
+
+def workers(cpus: int, chosen: Tuning) -> int:
+    """How many workers make what nodes are told."""
+    return chosen.batcher_workers or max(cpus, _LEAST_WORKERS)
+
+
+def delay_ms(cpus: int, nodes: int, chosen: Tuning) -> int:
+    """For how long changes are collected, in milliseconds: more, the more nodes a CPU has."""
+    (few, short), (many, long) = _QUIET, _BUSY
+    part = min(max((nodes / cpus - few) / (many - few), 0), 1)
+    return chosen.batch_delay_ms or round(short + part * (long - short))
+
+
+def queue(memory_gib: int, nodes: int, chosen: Tuning) -> int:
+    """How many messages may wait for one node; Headscale takes the memory for them at once."""
+    room = memory_gib * 2**30 // _QUEUES_SHARE // _SLOT_BYTES // nodes
+    return chosen.queue or min(max(_CHANGES_EACH * nodes, _LEAST_QUEUE), room)
+
+
+def headscale(cpus: int, memory_gib: int, nodes: int, chosen: Tuning) -> dict[str, Any]:
+    """The section `tuning` of Headscale's configuration.
+
+    What is not in it keeps Headscale's default, for lack of a measurement that asks for another
+    one: how writes of nodes are gathered (node_store_batch_size 100, node_store_batch_timeout
+    500 ms) and how long a login waits for its person (register_cache_expiration 15 min).
+    """
+    return {
+        "batcher_workers": workers(cpus, chosen),
+        "batch_change_delay": f"{delay_ms(cpus, nodes, chosen)}ms",
+        "node_mapsession_buffered_chan_size": queue(memory_gib, nodes, chosen),
+        "register_cache_max_entries": max(_LOGINS_EACH * nodes, _LEAST_LOGINS),
+    }
+
+
+def connections(memory_gib: int) -> int:
+    """How many clients the entry serves at once: 2000 for each GiB, at some 60 KiB each."""
+    return min(2000 * memory_gib, _MOST_CONNECTIONS)
+
+
+def arrivals(nodes: int) -> int:
+    """How many new connections a second the entry takes; the others wait in the kernel's queue."""
+    return max(math.ceil(nodes / STORM_SECONDS), LEAST_ARRIVALS)
+
+
+def memory_limit_mib(memory_gib: int) -> int:
+    """Memory at which Headscale begins to collect harder (GOMEMLIMIT), rather than have the kernel
+    kill it: the host's without a full entry and the rest, but half of it at least."""
+    mib = memory_gib * _MIB_PER_GIB
+    entry = connections(memory_gib) * _CONNECTION_KIB // 1024
+    return max(mib - entry - _OTHERS_MIB, mib // 2)
+
+
+def carried(cpus: int, nodes: int, chosen: Tuning, build: Build) -> int:
+    """How many peers all nodes together may have, so that a change of the policy reaches everybody
+    in time: each pair that may meet counts twice."""
+    left_ms = POLICY_SECONDS * 1000 - delay_ms(cpus, nodes, chosen)
+    return int(cpus * left_ms / ENTRY_MS[build])

@@ -1,0 +1,93 @@
+"""Covers what follows from a host's size and the number of nodes; what it is good for is measured
+by benchmarks, not here."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh import capacity, settings
+from mesh.capacity import Tuning
+from tests import stacks
+
+AUTO = Tuning()
+CPUS = st.integers(1, 64)
+MEMORY = st.integers(1, 512)
+NODES = st.integers(1, capacity.MOST_NODES)
+
+
+def test_two_cpus_have_two_workers_where_headscale_would_take_one() -> None:
+    assert capacity.workers(2, AUTO) == 2
+    assert capacity.workers(8, AUTO) == 8
+
+
+@pytest.mark.parametrize(
+    ("cpus", "nodes", "milliseconds"),
+    [(2, 20, 800), (2, 100, 800), (2, 200, 1900), (2, 300, 3000), (2, 1000, 3000), (8, 400, 800)],
+)
+def test_news_is_collected_for_longer_the_more_nodes_a_cpu_has(
+    cpus: int, nodes: int, milliseconds: int
+) -> None:
+    assert capacity.delay_ms(cpus, nodes, AUTO) == milliseconds
+
+
+@pytest.mark.parametrize(
+    ("memory", "nodes", "slots"),
+    [(8, 300, 2000), (8, 1000, 4000), (4, 5000, 6710), (1, 5000, 1677)],
+)
+def test_a_queue_holds_a_storm_of_all_nodes_unless_the_memory_is_too_small(
+    memory: int, nodes: int, slots: int
+) -> None:
+    assert capacity.queue(memory, nodes, AUTO) == slots
+
+
+@given(memory=MEMORY, nodes=NODES)
+def test_all_queues_together_take_a_sixteenth_of_the_memory_at_most(
+    memory: int, nodes: int
+) -> None:
+    assert capacity.queue(memory, nodes, AUTO) * 8 * nodes <= memory * 2**30 / 16
+
+
+@given(cpus=CPUS, nodes=NODES)
+def test_a_new_node_is_told_of_within_five_seconds(cpus: int, nodes: int) -> None:
+    assert capacity.delay_ms(cpus, nodes, AUTO) < 5000
+
+
+@given(nodes=NODES)
+def test_every_client_is_let_in_before_it_gives_up(nodes: int) -> None:
+    assert nodes / capacity.arrivals(nodes) <= 10 / 2
+
+
+@given(memory=MEMORY)
+def test_headscale_leaves_memory_to_the_entry_or_takes_half(memory: int) -> None:
+    limit = capacity.memory_limit_mib(memory)
+
+    assert memory * 1024 / 2 <= limit < memory * 1024
+
+
+@given(cpus=CPUS, nodes=NODES, build=st.sampled_from(["patched", "stock"]))
+def test_another_cpu_carries_more(cpus: int, nodes: int, build: capacity.Build) -> None:
+    one, more = (capacity.carried(number, nodes, AUTO, build) for number in (cpus, cpus + 1))
+
+    assert one < more
+
+
+@pytest.mark.parametrize(
+    ("build", "nodes", "carried", "never"),
+    [("patched", 600, 97_000, 270_000), ("stock", 300, 4_500, 24_000)],
+)
+def test_two_cpus_carry_what_was_measured(
+    build: capacity.Build, nodes: int, carried: int, never: int
+) -> None:
+    assert carried < capacity.carried(2, nodes, AUTO, build) < never
+
+
+def test_nodes_that_the_entry_could_not_hold_are_refused() -> None:
+    small = {"cpus": 1, "memory_gib": 1, "disk_gib": 20}
+
+    with pytest.raises(settings.SettingsError) as refused:
+        stacks.load("prod", {"control.headscale": small, "expected_nodes": 1001})
+
+    assert "mesh:expected_nodes: 1001 nodes need 2002 connections" in str(refused.value)
+    assert "holds 2000; give control.headscale more memory_gib" in str(refused.value)
