@@ -24,13 +24,14 @@ PRODUCT = [
     "etcd",
     "etcdctl",
     "headscale",
+    "headscale-stock",
     "lego",
     "patroni",
     "stunc",
     "tailscale",
     "tailscaled",
 ]
-LAB = ["pebble", "pulumi", "pulumi-language-python", "pulumi-language-python-exec"]
+LAB = ["mesh-load", "pebble", "pulumi", "pulumi-language-python", "pulumi-language-python-exec"]
 
 
 @pytest.fixture
@@ -69,8 +70,13 @@ def test_the_catalogue_names_what_hosts_and_the_lab_need() -> None:
 
 def test_every_artifact_of_the_catalogue_is_locked_at_an_exact_release() -> None:
     for artifact in build.catalogue():
-        numbers = artifact.version.split(".")
+        numbers = artifact.version.removesuffix(f"+{artifact.revision}").split(".")
         assert len(numbers) == 3 and all(map(str.isdecimal, numbers)), artifact
+
+
+def test_our_revision_of_a_release_shows_in_its_version(toy: build.Artifact) -> None:
+    family = dataclasses.replace(toy.family, amended={"toy": "mesh.7"})
+    assert dataclasses.replace(toy, family=family).version == "1.2.3+mesh.7"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +124,16 @@ def test_the_key_changes_with_the_flags(toy: build.Artifact, tags: str, ldflags:
     family = dataclasses.replace(toy.family, tags=tags, ldflags=ldflags)
     other = dataclasses.replace(toy, family=family)
     assert build.cache_key(other, GO) != build.cache_key(toy, GO)
+
+
+@pytest.mark.parametrize(("revision", "tests"), [("mesh.1", []), ("mesh.2", ["./policy"])])
+def test_the_key_changes_with_the_revision_and_what_tests_it(
+    toy: build.Artifact, revision: str, tests: list[str]
+) -> None:
+    family = dataclasses.replace(toy.family, amended={"toy": "mesh.2"})
+    before = build.cache_key(dataclasses.replace(toy, family=family), GO)
+    family = dataclasses.replace(family, amended={"toy": revision}, tests=tests)
+    assert build.cache_key(dataclasses.replace(toy, family=family), GO) != before
 
 
 def test_the_key_differs_between_artifacts_of_one_folder() -> None:
