@@ -1,6 +1,6 @@
 """Builds the locked artifacts of catalogue.toml: what hosts fetch by hash, and what the lab needs.
 
-    python artifacts/build.py [--only NAME ...] [--group product|lab|all] [--dist DIR] [--list]
+    python artifacts/build.py [--only NAME ...] [--group GROUP ...] [--dist DIR] [--list]
 
 Each artifact ends up in DIR/<sha256>/<file>, and DIR/manifest.json says which is which. Finished
 builds stay in the user's cache folder, so only what changed is built again.
@@ -45,7 +45,8 @@ GO_ENV = {
 ENGINE = ["pulumi", "pulumi-language-python", "pulumi-language-python-exec"]
 ERROR_LINES = 20
 
-Group = Literal["product", "lab"]
+Group = Literal["product", "lab", "bench"]
+GROUPS: list[Group] = ["product", "lab", "bench"]
 Source = Literal["built", "installed"]
 
 
@@ -124,8 +125,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 when the manifest lists all that was asked for, 1 after an error."""
     known = catalogue()
     options = parse(argv, [artifact.name for artifact in known])
-    named = options.only or [artifact.name for artifact in known]
-    wanted = [a for a in known if a.name in named and options.group in ("all", a.family.group)]
+    named = options.only or [a.name for a in known if a.family.group in options.group]
+    wanted = [artifact for artifact in known if artifact.name in named]
     if options.list:
         print(*(f"{a.name} {a.version} {a.family.group}" for a in wanted), sep="\n")
         return 0
@@ -143,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(argv: Sequence[str] | None, names: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Build the locked artifacts into DIR.")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help="only these")
-    parser.add_argument("--group", choices=["product", "lab", "all"], default="all")
+    parser.add_argument("--group", nargs="+", choices=GROUPS, default=GROUPS[:2])
     parser.add_argument("--dist", metavar="DIR", type=Path, default=HERE.parent / "dist")
     parser.add_argument("--list", action="store_true", help="print names, versions and groups")
     return parser.parse_args(argv)
@@ -231,8 +232,7 @@ def compile_command(artifact: Artifact, target: Path, go: Path) -> None:
     folder = amend(artifact, target.parent, go) if artifact.revision else family.folder
     ldflags = f"{GO_LDFLAGS} {family.ldflags.format(version=artifact.version)}".strip()
     flags = [*GO_BUILD, f"-tags={family.tags}", f"-ldflags={ldflags}"]
-    package = family.commands[artifact.file]
-    run(artifact.name, [go, *flags, "-o", target, package], cwd=folder)
+    run(artifact.name, [go, *flags, "-o", target, family.commands[artifact.file]], cwd=folder)
     if artifact.revision:
         shutil.rmtree(folder)
 

@@ -63,9 +63,9 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_the_catalogue_names_what_hosts_and_the_lab_need() -> None:
     by_group = {
         group: sorted(a.name for a in build.catalogue() if a.family.group == group)
-        for group in ("product", "lab")
+        for group in build.GROUPS
     }
-    assert by_group == {"product": PRODUCT, "lab": LAB}
+    assert by_group == {"product": PRODUCT, "lab": LAB, "bench": ["headscale-previous"]}
 
 
 def test_every_artifact_of_the_catalogue_is_locked_at_an_exact_release() -> None:
@@ -298,6 +298,17 @@ def test_the_list_is_limited_to_a_group(capsys: pytest.CaptureFixture[str]) -> N
     listed = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert sorted(name for name, version, group in listed) == LAB
     assert {group for name, version, group in listed} == {"lab"}
+
+
+@pytest.mark.parametrize(
+    ("words", "built"),
+    [([], False), (["--group", "bench"], True), (["--only", "headscale-previous"], True)],
+)
+def test_what_only_a_benchmark_needs_is_built_when_it_is_asked_for(
+    words: list[str], built: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert build.main(["--list", *words]) == 0
+    assert ("headscale-previous" in capsys.readouterr().out) is built
 
 
 # Tools
