@@ -107,7 +107,7 @@ def _counts(count: int) -> dict[str, int]:
         counts[name] += 1
     for name in ALWAYS:
         if counts[name] == 0:
-            counts[max(counts, key=lambda other: counts[other])] -= 1
+            counts[max(counts.keys() - ALWAYS, key=lambda other: (counts[other], other))] -= 1
             counts[name] = 1
     return counts
 

@@ -130,6 +130,10 @@ class Trial:
 
     # Steps
 
+    def expect(self) -> plan.Expected:
+        """From now on, what the policy says of everybody who is there counts as right."""
+        return self._expect(plan.planned(self.joined))
+
     def _wave(self, name: str, wanted: Sequence[Member]) -> Row:
         before, own = self._meter.read(), self.tool.report(0).cpu_s
         self._expect(plan.planned([*self.joined, *wanted]))
@@ -137,7 +141,7 @@ class Trial:
         wave = self.tool.join(self.keys, nodes, self.at_once, self.within)
         self.joined += [each for each in wanted if each.name in wave.after]
         registered = wave.ended - wave.began
-        expected = self._expect(plan.planned(self.joined))
+        expected = self.expect()
         waited = self.tool.wait("settled", wave.began, self.within)
         after, report = self._meter.read(), self.tool.report(wave.began)
         figures = {
