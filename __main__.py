@@ -14,7 +14,9 @@ from mesh import access  # noqa: E402
 async def main() -> None:
     """Declares everything."""
     settings = configuration.load()
-    policy = await policy_check.passed()  # before the engine is sent anything
+    policy = await policy_check.passed(
+        settings.headscale_build
+    )  # before the engine is sent anything
     mesh = await Installation.build(settings)
 
     pulumi.export("server_url", f"https://{settings.server_name}")

@@ -1,6 +1,6 @@
 """Builds the locked artifacts of catalogue.toml: what hosts fetch by hash, and what the lab needs.
 
-    python artifacts/build.py [--only NAME ...] [--group product|lab|all] [--dist DIR] [--list]
+    python artifacts/build.py [--only NAME ...] [--group GROUP ...] [--dist DIR] [--list]
 
 Each artifact ends up in DIR/<sha256>/<file>, and DIR/manifest.json says which is which. Finished
 builds stay in the user's cache folder, so only what changed is built again.
@@ -45,7 +45,8 @@ GO_ENV = {
 ENGINE = ["pulumi", "pulumi-language-python", "pulumi-language-python-exec"]
 ERROR_LINES = 20
 
-Group = Literal["product", "lab"]
+Group = Literal["product", "lab", "bench"]
+GROUPS: list[Group] = ["product", "lab", "bench"]
 Source = Literal["built", "installed"]
 
 
@@ -65,6 +66,8 @@ class Family:
     commands: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     bundle: str = ""
+    amended: dict[str, str] = field(default_factory=dict)
+    tests: list[str] = field(default_factory=list)
 
     def artifacts(self) -> list["Artifact"]:
         files = [*self.commands, *self.files, *filter(None, [self.bundle])]
@@ -84,14 +87,19 @@ class Artifact:
 
     @functools.cached_property
     def version(self) -> str:
-        """The locked version, without a leading v."""
+        """The locked version, without a leading v; "1.2.3+mesh.1" is our revision of it."""
         lock, separator = ("requirements.txt", "==") if self.family.bundle else ("go.mod", " v")
         path = self.family.folder / lock
         locked = rf"^(?:require |\s*){re.escape(self.family.release)}{separator}(\S+)"
         match = re.search(locked, path.read_text(), re.MULTILINE)
         if match is None:
             raise BuildError(f"{self.name}: {path} locks no version of {self.family.release}")
-        return match[1]
+        return "+".join(filter(None, [match[1], self.revision]))
+
+    @property
+    def revision(self) -> str:
+        """Which amended source it is built from; empty for upstream's own."""
+        return self.family.amended.get(self.file, "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +125,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 when the manifest lists all that was asked for, 1 after an error."""
     known = catalogue()
     options = parse(argv, [artifact.name for artifact in known])
-    wanted = [
-        artifact
-        for artifact in known
-        if (options.only is None or artifact.name in options.only)
-        and options.group in ("all", artifact.family.group)
-    ]
+    named = options.only or [a.name for a in known if a.family.group in options.group]
+    wanted = [artifact for artifact in known if artifact.name in named]
     if options.list:
         print(*(f"{a.name} {a.version} {a.family.group}" for a in wanted), sep="\n")
         return 0
@@ -139,10 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None, names: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Build the locked artifacts into DIR.")
-    parser.add_argument(
-        "--only", nargs="+", metavar="NAME", choices=names, help="these artifacts only"
-    )
-    parser.add_argument("--group", choices=["product", "lab", "all"], default="all")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help="only these")
+    parser.add_argument("--group", nargs="+", choices=GROUPS, default=GROUPS[:2])
     parser.add_argument("--dist", metavar="DIR", type=Path, default=HERE.parent / "dist")
     parser.add_argument("--list", action="store_true", help="print names, versions and groups")
     return parser.parse_args(argv)
@@ -199,6 +201,7 @@ def cache_key(artifact: Artifact, go: str) -> str:
     """Changes with everything that the built file depends on."""
     family = artifact.family
     how = [artifact.file, family.commands.get(artifact.file), family.files.get(artifact.file)]
+    how += [artifact.revision, *family.tests] if artifact.revision else []
     flags = [GO_BUILD, GO_LDFLAGS, GO_ENV, family.ldflags, family.tags]
     sources = {
         str(path.relative_to(family.folder)): sha256(path)
@@ -226,18 +229,34 @@ def pack(artifact: Artifact, target: Path) -> None:
 
 def compile_command(artifact: Artifact, target: Path, go: Path) -> None:
     family = artifact.family
+    folder = amend(artifact, target.parent, go) if artifact.revision else family.folder
     ldflags = f"{GO_LDFLAGS} {family.ldflags.format(version=artifact.version)}".strip()
     flags = [*GO_BUILD, f"-tags={family.tags}", f"-ldflags={ldflags}"]
-    package = family.commands[artifact.file]
-    run(artifact.name, [go, *flags, "-o", target, package], cwd=family.folder)
+    run(artifact.name, [go, *flags, "-o", target, family.commands[artifact.file]], cwd=folder)
+    if artifact.revision:
+        shutil.rmtree(folder)
+
+
+def amend(artifact: Artifact, scratch: Path, go: Path) -> Path:
+    """A copy of the family's folder that builds our revision; upstream's tests passed on it."""
+    family, name = artifact.family, artifact.name
+    folder = Path(shutil.copytree(family.folder, scratch / "family"))
+    amended = folder / artifact.revision  # the binary reads its revision off this name
+    run(name, [go, "run", "./amend", artifact.version, source(artifact, go), amended], cwd=folder)
+    run(name, [go, "test", *family.tests], cwd=amended)
+    run(name, [go, "mod", "edit", f"-replace={family.release}=./{amended.name}"], cwd=folder)
+    return folder
 
 
 def copy_from_module(artifact: Artifact, target: Path, go: Path) -> None:
-    family = artifact.family
-    command = [str(go), "mod", "download", "-json", family.release]
-    module = json.loads(run(artifact.name, command, cwd=family.folder))
-    shutil.copyfile(Path(module["Dir"], family.files[artifact.file]), target)
+    shutil.copyfile(source(artifact, go) / artifact.family.files[artifact.file], target)
     target.chmod(0o755)
+
+
+def source(artifact: Artifact, go: Path) -> Path:
+    """The folder of the release in Go's module cache; go.sum vouches for it."""
+    command = [str(go), "mod", "download", "-json", artifact.family.release]
+    return Path(json.loads(run(artifact.name, command, cwd=artifact.family.folder))["Dir"])
 
 
 def installed(artifact: Artifact, dist: Path) -> Entry | None:
@@ -256,8 +275,7 @@ def installed_engine(version: str) -> Path | None:
     if engine is None:
         return None
     folder = Path(engine).resolve().parent
-    ours = HERE.parent in folder.parents
-    if ours or not all((folder / part).is_file() for part in ENGINE):
+    if HERE.parent in folder.parents or not all((folder / part).is_file() for part in ENGINE):
         return None
     return folder if run("pulumi", [engine, "version"]).strip() == f"v{version}" else None
 

@@ -55,7 +55,7 @@ class Installation:
 
     def __init__(self, settings: Settings) -> None:
         # What can be wrong is read before the engine is sent anything.
-        self._artifacts = artifacts.load(_MANIFEST)
+        self._artifacts = artifacts.load(_MANIFEST, settings.headscale_build)
         self._declared = registry.load(_POLICY)
         self.peers = policy_cost.told(settings, self._declared)  # by group of policy/nodes.yaml
         self._settings = settings

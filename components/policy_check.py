@@ -17,6 +17,7 @@ from mesh import access, artifacts, policy_rules, policy_trial, registry
 from mesh.artifacts import Artifact
 from mesh.policy_rules import Fault
 from mesh.policy_trial import Trial
+from mesh.settings import HeadscaleBuild
 
 _MANIFEST: Final = Path("dist/manifest.json")
 _POLICY: Final = Path("policy")
@@ -27,11 +28,13 @@ class PolicyCheckError(Exception):
     """Headscale could not be asked; the message has its own words."""
 
 
-async def passed() -> access.Policy:
-    """The policy of policy/. Ends the run, with every fault, unless it is sound."""
+async def passed(build: HeadscaleBuild) -> access.Policy:
+    """The policy of policy/. Ends the run, with every fault, unless it is sound, by the word of
+    the Headscale that will run.
+    """
     try:
         declared = registry.load(_POLICY)
-        headscale = artifacts.load(_MANIFEST)["headscale"]
+        headscale = artifacts.load(_MANIFEST, build)["headscale"]
         tests = (_POLICY / policy_rules.TESTS).read_text(encoding="utf-8")
         users = [user.name for user in declared.users]
         trial = Trial.read(declared.policy, tests, users)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from mesh.catalogue import Cloud
+from mesh.settings import HeadscaleBuild
 from mesh.topology import Role, Topology
 
 NEEDED: Final[dict[Role, tuple[str, ...]]] = {
@@ -17,6 +18,11 @@ NEEDED: Final[dict[Role, tuple[str, ...]]] = {
     "database": ("etcd", "etcdctl", "patroni"),
     "ops": ("etcd", "etcdctl", "derpprobe"),
     "relay": ("derper", "lego"),
+}
+# What dist/ calls Headscale, by which build of it.
+_HEADSCALE: Final[dict[HeadscaleBuild, str]] = {
+    "patched": "headscale",
+    "stock": "headscale-stock",
 }
 # OSS serves mainland hosts only by an endpoint that reaches no further than the region.
 _STORE_IN_EACH_REGION: Final[frozenset[Cloud]] = frozenset({"alicloud"})
@@ -52,8 +58,10 @@ class Store:
     hosts: tuple[str, ...]
 
 
-def load(path: Path) -> dict[str, Artifact]:
-    """The artifacts that dist/manifest.json lists, by name. ArtifactError when one is missing."""
+def load(path: Path, headscale: HeadscaleBuild = "patched") -> dict[str, Artifact]:
+    """The artifacts that dist/manifest.json lists, by name; "headscale" is the build that is asked
+    for. ArtifactError when one is missing.
+    """
     try:
         found = json.loads(path.read_text())
         artifacts = {
@@ -72,12 +80,13 @@ def load(path: Path) -> dict[str, Artifact]:
         raise ArtifactError(
             f"{path} is damaged ({error!r}); `make artifacts` rebuilds it"
         ) from error
-    _complete(path, artifacts)
-    return artifacts
+    build = _HEADSCALE[headscale]
+    _complete(path, artifacts, build)
+    return {**artifacts, "headscale": replace(artifacts[build], name="headscale")}
 
 
-def _complete(path: Path, artifacts: Mapping[str, Artifact]) -> None:
-    needed = {name for names in NEEDED.values() for name in names}
+def _complete(path: Path, artifacts: Mapping[str, Artifact], build: str) -> None:
+    needed = {name for names in NEEDED.values() for name in names} - {"headscale"} | {build}
     missing = sorted(
         name for name in needed if name not in artifacts or not artifacts[name].path.is_file()
     )

@@ -49,6 +49,7 @@ def _record_name(value: str) -> str:
 Domain = Annotated[str, AfterValidator(_domain)]
 RecordName = Annotated[str, AfterValidator(_record_name)]
 Resolver = Annotated[str, PlainValidator(resolution.resolver)]
+HeadscaleBuild = Literal["patched", "stock"]
 Target = Annotated[resolution.Target, PlainValidator(resolution.target)]
 Network4 = ipaddress.IPv4Network
 Code = Annotated[str, Field(pattern=_CODE)]
@@ -268,6 +269,13 @@ class Settings(_Frozen):
         description=(
             "Whether ops-1 lets the database's standby take over at once when the primary's host"
             " is surely gone, instead of waiting for Patroni's ttl; docs/decisions/0010."
+        ),
+    )
+    headscale_build: HeadscaleBuild = Field(
+        "patched",
+        description=(
+            "Which Headscale runs: patched with one early return of ours, so that it carries more"
+            " than some hundred nodes with a policy, or the release as it is; docs/decisions/0014."
         ),
     )
     magic_dns: MagicDns = Field(description="Names inside the mesh.")

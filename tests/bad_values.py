@@ -105,6 +105,8 @@ BAD_VALUES: Final = (
              ("mesh:contrl", "no such setting", "spelling")),
     BadValue("an arbiter that is neither on nor off", "arbiter", "perhaps",
              ("mesh:arbiter", "'perhaps'", "boolean")),
+    BadValue("a build of Headscale that is none", "headscale_build", "tuned",
+             ("mesh:headscale_build", "'tuned'", "'patched' or 'stock'")),
     BadValue("no operators' network", "admin_cidrs", [],
              ("mesh:admin_cidrs", "[]", "at least 1")),
 )  # fmt: skip

@@ -8,6 +8,7 @@ package main
 
 import (
 	"os"
+	"path"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -37,16 +38,21 @@ func main() {
 	cli.Execute()
 }
 
-// lockedVersion is the Headscale release this binary was linked from.
+// lockedVersion is the Headscale release this binary was linked from. Where build.py amended the
+// source, the folder that took the release's place is named for our revision: v0.29.2+mesh.1.
 func lockedVersion() string {
 	build, ok := debug.ReadBuildInfo()
 	if !ok {
 		panic("headscale: built without module information")
 	}
 	for _, module := range build.Deps {
-		if module.Path == headscaleModule {
-			return module.Version
+		if module.Path != headscaleModule {
+			continue
 		}
+		if module.Replace != nil {
+			return module.Version + "+" + path.Base(module.Replace.Path)
+		}
+		return module.Version
 	}
 	panic("headscale: " + headscaleModule + " is not among the linked modules")
 }

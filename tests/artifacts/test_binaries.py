@@ -7,6 +7,8 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,7 @@ def output(*command: str | Path) -> str:
     ("name", "arguments", "says"),
     [
         ("headscale", ["version"], "headscale version v{}\n"),
+        ("headscale-stock", ["version"], "headscale version v{}\n"),
         ("tailscale", ["version"], "{}\n"),
         ("tailscaled", ["--version"], "{}\n"),
         ("derper", ["-version"], "{}\n"),
@@ -48,13 +51,40 @@ def test_a_binary_reports_the_locked_version(
     assert output(locate(name), *arguments).startswith(says.format(LOCKED[name]))
 
 
-def test_stunc_which_reports_no_version_is_linked_from_the_locked_module(locate: Locate) -> None:
-    stated = f"tailscale.com\tv{LOCKED['stunc']}\t".encode()
-    assert stated in locate("stunc").read_bytes()
+@pytest.mark.parametrize("name", ["stunc", "mesh-load"])
+def test_what_reports_no_version_is_linked_from_the_locked_module(
+    locate: Locate, name: str
+) -> None:
+    stated = f"tailscale.com\tv{LOCKED[name]}\t".encode()
+    assert stated in locate(name).read_bytes()
 
 
-def test_headscale_writes_its_release_into_the_database(locate: Locate, tmp_path: Path) -> None:
-    """Else its check against downgrades and skipped minor releases would never look."""
+@dataclass(frozen=True)
+class Database:
+    """A Headscale's, and its configuration."""
+
+    folder: Path
+
+    def use(self, headscale: Path) -> subprocess.CompletedProcess[str]:
+        """Open and migrate it, as a start does."""
+        line = [str(headscale), "configtest", "--config", f"{self.folder}/config.yaml"]
+        return subprocess.run(line, text=True, capture_output=True, check=False)
+
+    def last_used_by(self) -> str:
+        """The release that it notes."""
+        with closing(sqlite3.connect(self.folder / "db.sqlite")) as database:
+            ((version,),) = database.execute("SELECT version FROM database_versions").fetchall()
+        return str(version)
+
+    def pretend(self, version: str) -> None:
+        """As if that release had used it last."""
+        with closing(sqlite3.connect(self.folder / "db.sqlite")) as database, database:
+            database.execute("UPDATE database_versions SET version = ?", (version,))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    """Not there yet."""
     (tmp_path / "derp.yaml").write_text("regions: {}\n")
     (tmp_path / "config.yaml").write_text(f"""
 server_url: https://hs.test
@@ -66,10 +96,39 @@ database: {{type: sqlite, sqlite: {{path: {tmp_path}/db.sqlite}}}}
 dns: {{magic_dns: false, override_local_dns: false}}
 disable_check_updates: true
 """)
-    output(locate("headscale"), "configtest", "--config", tmp_path / "config.yaml")
-    database = sqlite3.connect(tmp_path / "db.sqlite")
-    rows = database.execute("SELECT version FROM database_versions").fetchall()
-    assert rows == [(f"v{LOCKED['headscale']}",)]
+    return Database(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["headscale", "headscale-stock"])
+def test_headscale_writes_its_release_into_the_database(
+    locate: Locate, database: Database, name: str
+) -> None:
+    """Else its check against downgrades and skipped minor releases would never look."""
+    assert database.use(locate(name)).returncode == 0
+    assert database.last_used_by() == f"v{LOCKED[name]}"
+
+
+@pytest.mark.parametrize(
+    ("first", "then"), [("headscale", "headscale-stock"), ("headscale-stock", "headscale")]
+)
+def test_our_revision_and_the_release_itself_take_over_each_others_database(
+    locate: Locate, database: Database, first: str, then: str
+) -> None:
+    database.use(locate(first))
+    assert database.use(locate(then)).returncode == 0
+    assert database.last_used_by() == f"v{LOCKED[then]}"
+
+
+@pytest.mark.parametrize(("version", "why"), [("v0.30.0", "downgrading"), ("v0.27.1", "more than")])
+def test_our_revision_still_refuses_a_downgrade_and_a_skipped_minor_release(
+    locate: Locate, database: Database, version: str, why: str
+) -> None:
+    database.use(locate("headscale"))
+    database.pretend(version)
+    refused = database.use(locate("headscale"))
+    assert refused.returncode != 0
+    assert f"v{LOCKED['headscale']}" in refused.stderr and why in refused.stderr
+    assert database.last_used_by() == version
 
 
 @pytest.fixture

@@ -24,13 +24,14 @@ PRODUCT = [
     "etcd",
     "etcdctl",
     "headscale",
+    "headscale-stock",
     "lego",
     "patroni",
     "stunc",
     "tailscale",
     "tailscaled",
 ]
-LAB = ["pebble", "pulumi", "pulumi-language-python", "pulumi-language-python-exec"]
+LAB = ["mesh-load", "pebble", "pulumi", "pulumi-language-python", "pulumi-language-python-exec"]
 
 
 @pytest.fixture
@@ -62,15 +63,20 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_the_catalogue_names_what_hosts_and_the_lab_need() -> None:
     by_group = {
         group: sorted(a.name for a in build.catalogue() if a.family.group == group)
-        for group in ("product", "lab")
+        for group in build.GROUPS
     }
-    assert by_group == {"product": PRODUCT, "lab": LAB}
+    assert by_group == {"product": PRODUCT, "lab": LAB, "bench": ["headscale-previous"]}
 
 
 def test_every_artifact_of_the_catalogue_is_locked_at_an_exact_release() -> None:
     for artifact in build.catalogue():
-        numbers = artifact.version.split(".")
+        numbers = artifact.version.removesuffix(f"+{artifact.revision}").split(".")
         assert len(numbers) == 3 and all(map(str.isdecimal, numbers)), artifact
+
+
+def test_our_revision_of_a_release_shows_in_its_version(toy: build.Artifact) -> None:
+    family = dataclasses.replace(toy.family, amended={"toy": "mesh.7"})
+    assert dataclasses.replace(toy, family=family).version == "1.2.3+mesh.7"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +124,16 @@ def test_the_key_changes_with_the_flags(toy: build.Artifact, tags: str, ldflags:
     family = dataclasses.replace(toy.family, tags=tags, ldflags=ldflags)
     other = dataclasses.replace(toy, family=family)
     assert build.cache_key(other, GO) != build.cache_key(toy, GO)
+
+
+@pytest.mark.parametrize(("revision", "tests"), [("mesh.1", []), ("mesh.2", ["./policy"])])
+def test_the_key_changes_with_the_revision_and_what_tests_it(
+    toy: build.Artifact, revision: str, tests: list[str]
+) -> None:
+    family = dataclasses.replace(toy.family, amended={"toy": "mesh.2"})
+    before = build.cache_key(dataclasses.replace(toy, family=family), GO)
+    family = dataclasses.replace(family, amended={"toy": revision}, tests=tests)
+    assert build.cache_key(dataclasses.replace(toy, family=family), GO) != before
 
 
 def test_the_key_differs_between_artifacts_of_one_folder() -> None:
@@ -282,6 +298,17 @@ def test_the_list_is_limited_to_a_group(capsys: pytest.CaptureFixture[str]) -> N
     listed = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert sorted(name for name, version, group in listed) == LAB
     assert {group for name, version, group in listed} == {"lab"}
+
+
+@pytest.mark.parametrize(
+    ("words", "built"),
+    [([], False), (["--group", "bench"], True), (["--only", "headscale-previous"], True)],
+)
+def test_what_only_a_benchmark_needs_is_built_when_it_is_asked_for(
+    words: list[str], built: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert build.main(["--list", *words]) == 0
+    assert ("headscale-previous" in capsys.readouterr().out) is built
 
 
 # Tools
