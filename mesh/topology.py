@@ -184,7 +184,7 @@ def _relay_network(relay: Relay) -> Network:
         region=relay.region,
         cidr=relay.cidr,
         subnets=(subnet,),
-        ipv6=relay.ipv6,
+        ipv6=relay.ipv6 or catalogue.OFFERS[relay.cloud].early_ipv6,
     )
 
 

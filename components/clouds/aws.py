@@ -219,7 +219,7 @@ def instance(
     name: str, host: topology.Host, args: InstanceArgs, opts: pulumi.ResourceOptions
 ) -> pulumi.CustomResource:
     """An EC2 instance. A new image, key or user data reaches only new instances: replace one
-    on purpose with `pulumi up --replace <urn>`. To get or to lose IPv6 replaces it, too.
+    on purpose with `pulumi up --replace <urn>`. To get an IPv6 address replaces it, too.
     """
     guarded = args.protect and host.stateful
     return aws.ec2.Instance(
