@@ -16,12 +16,16 @@ from mesh.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class HostArgs:
-    """`key_pair` is the cloud's name of the operators' key; `bastion` the way to a private host."""
+    """`key_pair` is the cloud's name of the operators' key; `bastion` the way to a private host.
+
+    `subnet_ipv6` is the subnet's IPv6 range, for a host with a public IPv6 address.
+    """
 
     settings: Settings
     host: topology.Host
     network_id: pulumi.Output[str]
     subnet_id: pulumi.Output[str]
+    subnet_ipv6: pulumi.Output[str] | None
     key_pair: pulumi.Output[str]
     operators_key: tls.PrivateKey
     bastion: Door | None
@@ -33,7 +37,9 @@ class Host(pulumi.ComponentResource):
     The bootstrap host key travels in the user-data, so it is pinned for one connection only: the
     first command waits for cloud-init, then replaces it on the host and returns the new one.
 
-    Produces: bootstrap key, firewall, instance, public address where it has one, boot command.
+    `ipv6` is its public IPv6 address, or None.
+
+    Produces: bootstrap key, firewall, instance, public addresses where it has some, boot command.
     """
 
     def __init__(
@@ -44,8 +50,12 @@ class Host(pulumi.ComponentResource):
         self._cloud = clouds.of(args.host.cloud)
         self._child = pulumi.ResourceOptions(parent=self)
         self._bootstrap = tls.PrivateKey(f"{name}-bootstrap", algorithm="ED25519", opts=self._child)
-        self._instance = self._make_instance(name, args)
+        asked = self._instance_args(name, args)
+        # Two cannot have the same private address.
+        alone = clouds.options(self._child, pulumi.ResourceOptions(delete_before_replace=True))
+        self._instance = self._cloud.instance(name, args.host, asked, alone)
         self.address = self._make_address(name, args)
+        self.ipv6 = self._make_ipv6(name, args, asked)
         self._boot = self._boot_command(name, args)
         # What a command prints is secret; of this one it is a public key.
         self.host_key = pulumi.Output.unsecret(self._boot.stdout).apply(str.strip)
@@ -66,7 +76,7 @@ class Host(pulumi.ComponentResource):
         )
         return commands.run(name, self.door, step, opts)
 
-    def _make_instance(self, name: str, args: HostArgs) -> pulumi.CustomResource:
+    def _instance_args(self, name: str, args: HostArgs) -> clouds.InstanceArgs:
         environment = args.settings.environment
         firewall = self._cloud.firewall(
             name, environment, args.network_id, args.host.rules, self._child
@@ -85,20 +95,23 @@ class Host(pulumi.ComponentResource):
                 bootstrap_host_public_key=keys[2].strip(),
             )
         )
-        return self._cloud.instance(
-            name,
-            args.host,
-            clouds.InstanceArgs(
-                environment=environment,
-                network_id=args.network_id,
-                subnet_id=args.subnet_id,
-                firewall_id=firewall,
-                key_pair=args.key_pair,
-                user_data=user_data,
-                os=args.settings.os,
-                protect=args.settings.protect,
-            ),
-            self._child,
+        return clouds.InstanceArgs(
+            environment=environment,
+            network_id=args.network_id,
+            subnet_id=args.subnet_id,
+            firewall_id=firewall,
+            key_pair=args.key_pair,
+            user_data=user_data,
+            ipv6=self._ipv6_address(name, args),
+            os=args.settings.os,
+            protect=args.settings.protect,
+        )
+
+    def _ipv6_address(self, name: str, args: HostArgs) -> clouds.Ipv6 | None:
+        if args.subnet_ipv6 is None:
+            return None
+        return self._cloud.ipv6_address(
+            name, args.settings.environment, args.subnet_id, args.subnet_ipv6, self._child
         )
 
     def _make_address(self, name: str, args: HostArgs) -> pulumi.Output[str]:
@@ -107,6 +120,15 @@ class Host(pulumi.ComponentResource):
             return self._instance.id.apply(lambda _: str(args.host.address))
         return self._cloud.public_address(
             name, args.settings.environment, self._instance, args.host, self._child
+        )
+
+    def _make_ipv6(
+        self, name: str, args: HostArgs, asked: clouds.InstanceArgs
+    ) -> pulumi.Output[str] | None:
+        if asked.ipv6 is None:
+            return None
+        return self._cloud.public_ipv6(
+            name, args.settings.environment, self._instance, args.host, asked, self._child
         )
 
     def _door(self, args: HostArgs, host_key: pulumi.Output[str]) -> Door:

@@ -100,6 +100,7 @@ class Installation:
                 "private_address": str(host.spec.address),
                 "address": host.address,
                 "host_key": host.host_key,
+                **({"ipv6": host.ipv6} if host.ipv6 else {}),
             }
             for name, host in self._hosts.items()
         }
@@ -178,6 +179,7 @@ class Installation:
             host=spec,
             network_id=network.network_id,
             subnet_id=network.subnets[spec.subnet],
+            subnet_ipv6=network.ipv6[spec.subnet] if spec.ipv6 else None,
             key_pair=self._key_pair(spec.cloud, spec.region),
             operators_key=self._operators,
             bastion=None if spec.public or bastion is None else bastion.door,
@@ -194,6 +196,7 @@ class Installation:
             environment=self._settings.environment,
             dns=self._settings.dns,
             addresses={name: host.address for name, host in self._hosts.items()},
+            ipv6={name: host.ipv6 for name, host in self._hosts.items() if host.ipv6},
         )
         return Records("names", args, self._in(cloud, region))
 

@@ -21,11 +21,12 @@ class NetworkArgs:
 class Network(pulumi.ComponentResource):
     """A VPC with a subnet for each of the plan's, and a NAT gateway if some are private.
 
-    Produces: the network's id and the ids of its subnets by name.
+    Produces: the network's id, the ids of its subnets by name, and their IPv6 ranges, if any.
     """
 
     network_id: pulumi.Output[str]
     subnets: dict[str, pulumi.Output[str]]
+    ipv6: dict[str, pulumi.Output[str]]
 
     def __init__(
         self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None
@@ -36,4 +37,5 @@ class Network(pulumi.ComponentResource):
         )
         self.network_id = made.network
         self.subnets = dict(made.subnets)
+        self.ipv6 = dict(made.ipv6)
         self.register_outputs({"networkId": self.network_id, "subnets": self.subnets})

@@ -14,16 +14,18 @@ from mesh.settings import Dns
 
 @dataclass(frozen=True, kw_only=True)
 class RecordsArgs:
-    """The names to publish, and the public address of each host they lead to."""
+    """The names to publish, and the public address of each host they lead to; `ipv6` has the IPv6
+    addresses of those that have one."""
 
     records: tuple[topology.Record, ...]
     environment: str
     dns: Dns
     addresses: Mapping[str, pulumi.Input[str]]
+    ipv6: Mapping[str, pulumi.Input[str]]
 
 
 class Records(pulumi.ComponentResource):
-    """A records, at whichever service holds their zone.
+    """A and AAAA records, at whichever service holds their zone.
 
     `credential` has the variables by which lego may prove that the zone is ours; it is secret.
 
@@ -38,13 +40,11 @@ class Records(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         zone = cloud.zone("zone", args.dns.zone, args.dns.create, child)
         for record in args.records:
-            cloud.record(
-                record.label,
-                zone,
-                record.label,
-                [args.addresses[host] for host in record.hosts],
-                args.dns.ttl,
-                child,
-            )
+            addresses = [args.addresses[host] for host in record.hosts]
+            ipv6 = [args.ipv6[host] for host in record.hosts if host in args.ipv6]
+            cloud.record(record.label, zone, record.label, "A", addresses, args.dns.ttl, child)
+            if ipv6:
+                name = f"{record.label}-ipv6"
+                cloud.record(name, zone, record.label, "AAAA", ipv6, args.dns.ttl, child)
         self.credential = cloud.dns_credential("acme", args.environment, zone, child)
         self.register_outputs({})

@@ -50,6 +50,7 @@ class Relay(pulumi.ComponentResource):
             credential=args.records.credential if by_dns else None,
             pinned=args.relays.pinned.get(spec.name),
             artifacts=args.store.sources(spec.role),
+            ipv6=args.host.ipv6,
         )
         step = Step(
             command="sudo mesh-apply",

@@ -53,5 +53,6 @@ class Relays(pulumi.ComponentResource):
                 host: pair.apply(lambda known: derp.certificate_name(known.certificate))
                 for host, pair in self.pinned.items()
             },
-        ).apply(lambda known: derp.Nodes(known["addresses"], known["hashes"]))
+            ipv6={host: made.ipv6 for host, made in args.hosts.items() if made.ipv6},
+        ).apply(lambda known: derp.Nodes(known["addresses"], known["hashes"], known["ipv6"]))
         self.register_outputs({})

@@ -34,7 +34,8 @@ class Offer:
     the type used for it. `data_device` is where the first data disk appears in the guest.
     `reserved_first` and `reserved_last` count the addresses of a subnet the cloud keeps.
     `caps_bandwidth` is whether a public address is given with a bandwidth; if not, the host keeps
-    to its own.
+    to its own. `early_ipv6` is whether a relay's network has an IPv6 range from the beginning: it
+    costs nothing, and could not be given back while the subnet has a part of it.
     """
 
     zones: dict[str, tuple[str, ...]]
@@ -43,6 +44,7 @@ class Offer:
     reserved_first: int
     reserved_last: int
     caps_bandwidth: bool = True
+    early_ipv6: bool = False
 
 
 def _zones(pattern: str, regions: dict[str, str]) -> dict[str, tuple[str, ...]]:
@@ -134,5 +136,6 @@ OFFERS: Final[dict[Cloud, Offer]] = {
         reserved_first=4,
         reserved_last=1,
         caps_bandwidth=False,
+        early_ipv6=True,
     ),
 }

@@ -6,7 +6,7 @@ import hashlib
 import ssl
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mesh.settings import Relay, Settings
@@ -19,12 +19,13 @@ DERP_PORT: Final = 443
 
 @dataclass(frozen=True)
 class Nodes:
-    """What only the clouds know of relay hosts, by name: public IPv4 addresses, and what a
-    relay's own certificate must be, for those that no public authority vouches for
-    ("sha256-raw:" and its SHA-256 in hexadecimal digits)."""
+    """What only the clouds know of relay hosts, by name: public IPv4 addresses, what a relay's
+    own certificate must be, for those that no public authority vouches for ("sha256-raw:" and
+    its SHA-256 in hexadecimal digits), and IPv6 addresses of those that have one."""
 
     addresses: Mapping[str, str]
     certificates: Mapping[str, str]
+    ipv6: Mapping[str, str] = field(default_factory=dict)
 
 
 def pinned(settings: Settings) -> tuple[str, ...]:
@@ -58,9 +59,9 @@ def _node(settings: Settings, relay: Relay, nodes: Nodes) -> dict[str, Any]:
         "name": f"{relay.region_id}{string.ascii_lowercase[relay.number - 1]}",
         "regionid": relay.region_id,
         "hostname": f"{relay.host}.{settings.dns.zone}",
-        # With its address here a client needs no DNS to reach a relay.
+        # With its addresses here a client needs no DNS to reach a relay.
         "ipv4": nodes.addresses[relay.host],
-        "ipv6": "none",
+        "ipv6": nodes.ipv6.get(relay.host, "none"),
         "stunport": STUN_PORT,
         "derpport": DERP_PORT,
         "canport80": True,
@@ -73,7 +74,8 @@ def _node(settings: Settings, relay: Relay, nodes: Nodes) -> dict[str, Any]:
 def for_probes(whole: Mapping[str, Any]) -> dict[str, Any]:
     """The map in Go's own spelling, as derpprobe reads it; `whole` is in lower case.
 
-    Without the IPv6 addresses: derpprobe would send its packets to one called "none".
+    Without the IPv6 addresses: ops-1, where it runs, has IPv4 only. To it every relay's IPv6
+    would fail, and relays that serve would leave the map.
     """
     return {
         "Regions": {

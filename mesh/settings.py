@@ -138,6 +138,13 @@ class Relay(_Frozen):
         ge=1,
         le=1000,
     )
+    ipv6: bool = Field(
+        False,
+        description=(
+            "Whether it has a public IPv6 address, too; not every zone and account has them, and"
+            " mainland clouds bill their traffic apart: docs/guides/relays.md."
+        ),
+    )
     certificate: Literal["dns", "http", "pinned"] = Field(
         "dns",
         description=(

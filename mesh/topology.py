@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Final, Literal
 
 from mesh import catalogue
@@ -16,9 +16,12 @@ from mesh.catalogue import Cloud
 from mesh.settings import Relay, Settings, Size
 
 Role = Literal["control", "database", "ops", "relay"]
-Protocol = Literal["tcp", "udp", "icmp"]
+Protocol = Literal["tcp", "udp", "icmp", "icmpv6"]
+Source = IPv4Network | IPv6Network
 
 EVERYWHERE: Final = IPv4Network("0.0.0.0/0")
+EVERYWHERE6: Final = IPv6Network("::/0")
+_IPV6_HOST: Final = 0x10  # beyond what clouds keep of a subnet: the first four, and the last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,7 @@ class Network:
     region: str
     cidr: IPv4Network
     subnets: tuple[Subnet, ...]
+    ipv6: bool = False  # has a range of public IPv6 addresses, which the cloud chooses
 
     @property
     def needs_nat(self) -> bool:
@@ -54,13 +58,18 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """Who may open a connection to a host. ICMP has no ports (0–0)."""
+    """Who may open a connection to a host. ICMP and ICMPv6 have no ports (0–0)."""
 
     protocol: Protocol
     first_port: int
     last_port: int
-    sources: tuple[IPv4Network, ...]
+    sources: tuple[Source, ...]
     why: str
+
+    @property
+    def is_ping(self) -> bool:
+        """Whether it has no ports."""
+        return self.protocol in ("icmp", "icmpv6")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +85,7 @@ class Host:
     zone: str
     address: IPv4Address  # private, fixed
     public: bool  # has a public address of its own
+    ipv6: bool = False  # has a public IPv6 address, too
     instance_type: str
     size: Size
     bandwidth_mbps: int
@@ -93,7 +103,8 @@ class Host:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """An A record: `label` inside the zone, answered with the public addresses of `hosts`."""
+    """`label` inside the zone, answered with the public addresses of `hosts`: A, and AAAA where
+    they have IPv6."""
 
     label: str
     hosts: tuple[str, ...]
@@ -173,6 +184,7 @@ def _relay_network(relay: Relay) -> Network:
         region=relay.region,
         cidr=relay.cidr,
         subnets=(subnet,),
+        ipv6=relay.ipv6 or catalogue.OFFERS[relay.cloud].early_ipv6,
     )
 
 
@@ -219,12 +231,13 @@ def _relay_host(settings: Settings, relay: Relay) -> Host:
         zone=relay.zone,
         address=relay.cidr[10],
         public=True,
+        ipv6=relay.ipv6,
         instance_type=instance_type(relay.cloud, relay.size),
         size=relay.size,
         bandwidth_mbps=relay.bandwidth_mbps,
         voter=False,
         stateful=False,
-        rules=_rules("relay", settings, relay.cidr),
+        rules=_rules("relay", settings, relay.cidr, ipv6=relay.ipv6),
     )
 
 
@@ -233,15 +246,20 @@ def instance_type(cloud: Cloud, size: Size) -> str:
     return catalogue.OFFERS[cloud].instance_types[size.cpus, size.memory_gib]
 
 
-def _rules(role: Role, settings: Settings, inside: IPv4Network) -> tuple[Rule, ...]:
+def _rules(
+    role: Role, settings: Settings, inside: IPv4Network, *, ipv6: bool = False
+) -> tuple[Rule, ...]:
     """Who may connect to a host of a role (plan 4.2); `inside` is its own network."""
-    everyone, home = (EVERYWHERE,), (inside,)
+    everyone: tuple[Source, ...] = (EVERYWHERE, EVERYWHERE6) if ipv6 else (EVERYWHERE,)
+    home = (inside,)
     # pg-1 and pg-2 have no public address: operators reach them through ops-1.
     ssh_from = home if role == "database" else settings.admin_cidrs
     rules = [
         _tcp(22, ssh_from, "operators' SSH"),
-        Rule(protocol="icmp", first_port=0, last_port=0, sources=everyone, why="ping, path MTU"),
+        _ping("icmp", EVERYWHERE),
     ]
+    if ipv6:
+        rules.append(_ping("icmpv6", EVERYWHERE6))
     if role in ("control", "relay"):
         rules += [_tcp(80, everyone, "redirect to HTTPS"), _tcp(443, everyone, "HTTPS")]
     if role == "control":
@@ -260,7 +278,12 @@ def _rules(role: Role, settings: Settings, inside: IPv4Network) -> tuple[Rule, .
     return tuple(rules)
 
 
-def _tcp(port: int, sources: tuple[IPv4Network, ...], why: str) -> Rule:
+def _ping(protocol: Protocol, source: Source) -> Rule:
+    why = "ping, path MTU"
+    return Rule(protocol=protocol, first_port=0, last_port=0, sources=(source,), why=why)
+
+
+def _tcp(port: int, sources: tuple[Source, ...], why: str) -> Rule:
     return Rule(protocol="tcp", first_port=port, last_port=port, sources=sources, why=why)
 
 
@@ -271,3 +294,13 @@ def usable(cloud: Cloud, cidr: IPv4Network) -> tuple[IPv4Address, IPv4Address]:
         ipaddress.IPv4Address(int(cidr.network_address) + offer.reserved_first),
         ipaddress.IPv4Address(int(cidr.broadcast_address) - offer.reserved_last),
     )
+
+
+def ipv6_subnet(cidr: str) -> str:
+    """The IPv6 range of a network's one subnet, a /64; ValueError unless `cidr` is a range."""
+    return str(next(IPv6Network(cidr).subnets(new_prefix=64)))
+
+
+def ipv6_address(cidr: str) -> str:
+    """The fixed address of the one host in a subnet with that range; ValueError likewise."""
+    return str(IPv6Network(cidr)[_IPV6_HOST])

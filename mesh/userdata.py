@@ -80,7 +80,7 @@ def render(
         "authorized_key": authorized_key.strip(),
         "bootstrap_host_key": bootstrap_host_key.strip() + "\n",  # OpenSSH insists on the end
         "bootstrap_host_public_key": bootstrap_host_public_key.strip(),
-        "firewall": firewall(host.rules),
+        "firewall": firewall(host.rules, both=host.role == "relay"),
         "scripts": [_script(name) for name in SCRIPTS],
         "postgresql": POSTGRESQL[settings.os],
     }
@@ -97,14 +97,20 @@ def render(
     return text
 
 
-def firewall(rules: Iterable[topology.Rule]) -> list[str]:
-    """nftables statements that accept what the rules allow, one a rule and in their order."""
-    return [_statement(rule) for rule in rules]
+def firewall(rules: Iterable[topology.Rule], *, both: bool = False) -> list[str]:
+    """nftables statements that accept what the rules allow, one a rule and in their order.
+
+    With `both`, ports that everybody may reach are open for IPv6 as well, whatever the rules say:
+    a relay can get an IPv6 address later, and user-data does not reach a running host. Until then
+    its security group lets none in, and nothing leads there.
+    """
+    return [_statement(rule, both) for rule in rules if rule.protocol != "icmpv6"]
 
 
-def _statement(rule: topology.Rule) -> str:
+def _statement(rule: topology.Rule, both: bool) -> str:
     words = []
-    if topology.EVERYWHERE not in rule.sources:
+    open_to_all = topology.EVERYWHERE in rule.sources
+    if not open_to_all:
         words.append(f"ip saddr {{ {', '.join(map(str, rule.sources))} }}")
     if rule.protocol == "icmp":
         words.append("ip protocol icmp")
@@ -112,8 +118,9 @@ def _statement(rule: topology.Rule) -> str:
         ports = str(rule.first_port)
         if rule.last_port != rule.first_port:
             ports += f"-{rule.last_port}"
-        # IPv4 only, as the security group says.
-        words.append(f"meta nfproto ipv4 {rule.protocol} dport {ports}")
+        # Else IPv4 only, as the security group says.
+        family = "" if both and open_to_all else "meta nfproto ipv4 "
+        words.append(f"{family}{rule.protocol} dport {ports}")
     return " ".join([*words, f'accept comment "{rule.why}"'])
 
 

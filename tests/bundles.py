@@ -32,6 +32,7 @@ ARTIFACTS: Final = {
 
 MESH_KEY: Final = "fedcba9876543210" * 4
 CREDENTIAL: Final = {"ALICLOUD_ACCESS_KEY": "KEY-ID", "ALICLOUD_SECRET_KEY": "SECRET OF THE ZONE"}
+IPV6: Final = "2001:db8:5:100::10"
 RELAYS: Final = derp.Nodes(
     addresses={
         f"derp-{code}": f"198.51.100.{number}"
@@ -103,6 +104,7 @@ def _relay(stack: str, host: Host, changes: Mapping[str, Any] | None) -> Bundle:
         CREDENTIAL if how == "dns" else None,
         certificate(host.name) if how == "pinned" else None,
         ARTIFACTS,
+        IPV6 if host.ipv6 else None,
     )
 
 

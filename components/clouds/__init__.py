@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from ipaddress import IPv4Network
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast
 
 import pulumi
 
@@ -23,14 +22,27 @@ if TYPE_CHECKING:
     from components.clouds import alicloud, aws, tencentcloud
 
 T = TypeVar("T")
+RecordKind = Literal["A", "AAAA"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkIds:
-    """A network as the cloud knows it; a subnet's id is there once its routes are."""
+    """A network as the cloud knows it; a subnet's id is there once its routes are.
+
+    `ipv6` has the IPv6 ranges of the subnets, if the network has IPv6.
+    """
 
     network: pulumi.Output[str]
     subnets: Mapping[str, pulumi.Output[str]]
+    ipv6: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ipv6:
+    """An IPv6 address, and what the cloud calls it."""
+
+    address: pulumi.Output[str]
+    id: pulumi.Output[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +55,7 @@ class InstanceArgs:
     firewall_id: pulumi.Input[str]
     key_pair: pulumi.Input[str]
     user_data: pulumi.Input[str]
+    ipv6: Ipv6 | None = None
     os: OperatingSystem
     protect: bool  # refuse to delete the host if it is stateful
 
@@ -95,6 +108,17 @@ class CloudApi(Protocol):
         """The public key that opens new hosts of the region."""
         ...
 
+    def ipv6_address(
+        self,
+        name: str,
+        environment: str,
+        subnet_id: pulumi.Input[str],
+        subnet_range: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
+    ) -> Ipv6:
+        """An IPv6 address in a subnet for a host to come; it outlives the instance."""
+        ...
+
     def instance(
         self, name: str, host: topology.Host, args: InstanceArgs, opts: pulumi.ResourceOptions
     ) -> pulumi.CustomResource:
@@ -112,6 +136,18 @@ class CloudApi(Protocol):
         """A public address that outlives the instance; known once it leads there."""
         ...
 
+    def public_ipv6(
+        self,
+        name: str,
+        environment: str,
+        instance: pulumi.CustomResource,
+        host: topology.Host,
+        args: InstanceArgs,
+        opts: pulumi.ResourceOptions,
+    ) -> pulumi.Output[str]:
+        """The IPv6 address in `args`, known once it leads to the instance from everywhere."""
+        ...
+
     def zone(self, name: str, zone: str, create: bool, opts: pulumi.ResourceOptions) -> Zone:
         """A zone that exists, or a new one; its registrar must then be told its name servers."""
         ...
@@ -121,11 +157,12 @@ class CloudApi(Protocol):
         name: str,
         zone: Zone,
         label: str,
+        kind: RecordKind,
         addresses: Sequence[pulumi.Input[str]],
         ttl: int,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        """The A records of a name."""
+        """The records of that kind of a name."""
         ...
 
     def dns_credential(
@@ -191,14 +228,42 @@ def tags(environment: str, name: str, **more: str) -> dict[str, str]:
     return {"Name": f"{environment}-{name}", "environment": environment, **more}
 
 
-def sources(rules: tuple[topology.Rule, ...]) -> list[tuple[str, topology.Rule, IPv4Network]]:
+def sources(rules: tuple[topology.Rule, ...]) -> list[tuple[str, topology.Rule, topology.Source]]:
     """Each rule with each network it lets in, under a name that the other rules do not change."""
     return [(_rule_name(rule, source), rule, source) for rule in rules for source in rule.sources]
 
 
-def _rule_name(rule: topology.Rule, source: IPv4Network) -> str:
-    ports = "" if rule.protocol == "icmp" else f"-{rule.first_port}"
+def has_ipv6(rules: tuple[topology.Rule, ...]) -> bool:
+    """Whether a rule lets in IPv6."""
+    return any(source.version == 6 for _, _, source in sources(rules))
+
+
+def everywhere(ipv6: bool) -> list[tuple[str, topology.Source]]:
+    """The whole internet by address family, under an ending for the resource's name."""
+    ranges: list[tuple[str, topology.Source]] = [("", topology.EVERYWHERE)]
+    return [*ranges, ("-ipv6", topology.EVERYWHERE6)] if ipv6 else ranges
+
+
+def v4(source: topology.Source) -> str | None:
+    """The range if it is one of IPv4."""
+    return str(source) if source.version == 4 else None
+
+
+def v6(source: topology.Source) -> str | None:
+    """The range if it is one of IPv6."""
+    return str(source) if source.version == 6 else None
+
+
+def by_place(subnet_range: pulumi.Input[str]) -> Ipv6:
+    """The address of a subnet's one host, chosen by its place in the IPv6 range."""
+    address = pulumi.Output.from_input(subnet_range).apply(topology.ipv6_address)
+    return Ipv6(address=address, id=address)
+
+
+def _rule_name(rule: topology.Rule, source: topology.Source) -> str:
+    ports = "" if rule.is_ping else f"-{rule.first_port}"
     if rule.first_port != rule.last_port:
         ports += f"-{rule.last_port}"
-    peer = "" if source == topology.EVERYWHERE else f"-{source}".replace("/", "-")
+    peer = f"-{source}".replace("/", "-").replace(":", "-")
+    peer = {topology.EVERYWHERE: "", topology.EVERYWHERE6: "-ipv6"}.get(source, peer)
     return f"{rule.protocol}{ports}{peer}"

@@ -10,7 +10,7 @@ import pulumi
 import pulumi_alicloud as alicloud
 
 from components import clouds
-from components.clouds import InstanceArgs, NetworkIds, Zone, lean
+from components.clouds import InstanceArgs, Ipv6, NetworkIds, RecordKind, Zone, lean
 from mesh import permissions, topology
 from mesh.catalogue import OperatingSystem
 
@@ -21,6 +21,7 @@ _IMAGES: Final[dict[OperatingSystem, str]] = {
     "ubuntu-22.04": r"^ubuntu_22_04_x64_\d+G_alibase_\d+\.vhd$",
 }
 _DISK: Final = "cloud_essd"
+_SWITCH: Final = 1  # which of the network's IPv6 ranges; the provider takes 0 for: none given
 _ACME: Final = "Answers ACME DNS-01 challenges"
 
 
@@ -37,6 +38,7 @@ def network(
         name,
         vpc_name=f"{environment}-{name}",
         cidr_block=str(spec.cidr),
+        enable_ipv6=spec.ipv6 or None,
         tags=clouds.tags(environment, name),
         opts=opts,
     )
@@ -47,6 +49,8 @@ def network(
             vswitch_name=f"{environment}-{name}-{subnet.name}",
             zone_id=subnet.zone,
             cidr_block=str(subnet.cidr),
+            enable_ipv6=spec.ipv6 or None,
+            ipv6_cidr_block_mask=_SWITCH if spec.ipv6 else None,
             tags=clouds.tags(environment, f"{name}-{subnet.name}"),
             opts=opts,
         )
@@ -59,6 +63,7 @@ def network(
             subnet: clouds.after(switch.id, *ways.get(subnet, ()))
             for subnet, switch in switches.items()
         },
+        ipv6={name: switch.ipv6_cidr_block for name, switch in switches.items() if spec.ipv6},
     )
 
 
@@ -129,10 +134,9 @@ def firewall(
             nic_type="intranet",  # the only one inside a VPC, also for traffic from outside
             priority=1,
             ip_protocol=rule.protocol,
-            port_range="-1/-1"
-            if rule.protocol == "icmp"
-            else f"{rule.first_port}/{rule.last_port}",
-            cidr_ip=str(source),
+            port_range="-1/-1" if rule.is_ping else f"{rule.first_port}/{rule.last_port}",
+            cidr_ip=clouds.v4(source),
+            ipv6_cidr_ip=clouds.v6(source),
             description=rule.why,
             opts=opts,
         )
@@ -155,6 +159,24 @@ def key_pair(
     return pair.id
 
 
+def ipv6_address(
+    name: str,
+    environment: str,
+    subnet_id: pulumi.Input[str],
+    subnet_range: pulumi.Input[str],
+    opts: pulumi.ResourceOptions,
+) -> Ipv6:
+    """An address reserved in the switch."""
+    made = alicloud.vpc.Ipv6Address(
+        name,
+        vswitch_id=subnet_id,
+        ipv6_address_name=f"{environment}-{name}",
+        tags=clouds.tags(environment, name),
+        opts=opts,
+    )
+    return Ipv6(address=made.ipv6_address, id=made.id)
+
+
 def instance(
     name: str, host: topology.Host, args: InstanceArgs, opts: pulumi.ResourceOptions
 ) -> pulumi.CustomResource:
@@ -170,6 +192,7 @@ def instance(
         availability_zone=host.zone,
         vswitch_id=args.subnet_id,
         private_ip=str(host.address),
+        ipv6_addresses=[args.ipv6.address] if args.ipv6 else None,
         internet_max_bandwidth_out=0,  # no public address of its own
         security_groups=[args.firewall_id],
         key_name=args.key_pair,
@@ -238,6 +261,35 @@ def _eip(
     )
 
 
+def public_ipv6(
+    name: str,
+    environment: str,
+    instance: pulumi.CustomResource,
+    host: topology.Host,
+    args: InstanceArgs,
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Output[str]:
+    """An IPv6 gateway of the network, and the host's bandwidth through it."""
+    if args.ipv6 is None:
+        raise ValueError(f"host {host.name} has no IPv6 address")
+    gateway = alicloud.vpc.Ipv6Gateway(
+        name,
+        ipv6_gateway_name=f"{environment}-{name}",
+        vpc_id=args.network_id,
+        tags=clouds.tags(environment, name),
+        opts=opts,
+    )
+    bandwidth = alicloud.vpc.Ipv6InternetBandwidth(
+        name,
+        ipv6_address_id=clouds.after(args.ipv6.id, instance),
+        ipv6_gateway_id=gateway.id,
+        bandwidth=host.bandwidth_mbps,
+        internet_charge_type="PayByTraffic",
+        opts=opts,
+    )
+    return clouds.after(args.ipv6.address, bandwidth)
+
+
 def zone(name: str, zone: str, create: bool, opts: pulumi.ResourceOptions) -> Zone:
     """An Alidns domain; permissions know it by its name."""
     if not create:
@@ -250,6 +302,7 @@ def record(
     name: str,
     zone: Zone,
     label: str,
+    kind: RecordKind,
     addresses: Sequence[pulumi.Input[str]],
     ttl: int,
     opts: pulumi.ResourceOptions,
@@ -260,7 +313,7 @@ def record(
             name if len(addresses) == 1 else f"{name}-{number}",
             domain_name=zone.name,
             rr=label,
-            type="A",
+            type=kind,
             value=address,
             ttl=ttl,
             opts=opts,

@@ -12,7 +12,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import clouds
-from components.clouds import InstanceArgs, NetworkIds, Zone, lean
+from components.clouds import InstanceArgs, NetworkIds, RecordKind, Zone, aws_ipv6, lean
 from mesh import permissions, topology
 from mesh.catalogue import OperatingSystem
 
@@ -41,6 +41,7 @@ def network(
     vpc = aws.ec2.Vpc(
         name,
         cidr_block=str(spec.cidr),
+        assign_generated_ipv6_cidr_block=spec.ipv6 or None,
         enable_dns_hostnames=True,
         tags=clouds.tags(environment, name),
         opts=opts,
@@ -51,6 +52,7 @@ def network(
             vpc_id=vpc.id,
             availability_zone=subnet.zone,
             cidr_block=str(subnet.cidr),
+            ipv6_cidr_block=vpc.ipv6_cidr_block.apply(topology.ipv6_subnet) if spec.ipv6 else None,
             tags=clouds.tags(environment, f"{name}-{subnet.name}"),
             opts=opts,
         )
@@ -60,6 +62,7 @@ def network(
     return NetworkIds(
         network=vpc.id,
         subnets={name: clouds.after(subnet.id, *ways[name]) for name, subnet in made.items()},
+        ipv6={name: subnet.ipv6_cidr_block for name, subnet in made.items() if spec.ipv6},
     )
 
 
@@ -76,18 +79,22 @@ def _ways(
         name, vpc_id=vpc.id, tags=clouds.tags(environment, name), opts=opts
     )
     public = _table(f"{name}-public", environment, vpc, opts)
-    route = aws.ec2.Route(
-        f"{name}-public",
-        route_table_id=public.id,
-        destination_cidr_block=str(topology.EVERYWHERE),
-        gateway_id=gateway.id,
-        opts=opts,
-    )
+    routes = [
+        aws.ec2.Route(
+            f"{name}-public{suffix}",
+            route_table_id=public.id,
+            destination_cidr_block=clouds.v4(every),
+            destination_ipv6_cidr_block=clouds.v6(every),
+            gateway_id=gateway.id,
+            opts=opts,
+        )
+        for suffix, every in clouds.everywhere(spec.ipv6)
+    ]
     ways: dict[str, tuple[pulumi.Resource, ...]] = {}
     for subnet in spec.subnets:
         if subnet.public:
             ways[subnet.name] = (
-                route,
+                *routes,
                 _link(f"{name}-{subnet.name}", made[subnet.name], public, opts),
             )
     if spec.needs_nat:
@@ -162,23 +169,28 @@ def firewall(
             f"{name}-{suffix}",
             security_group_id=group.id,
             ip_protocol=rule.protocol,
-            from_port=-1 if rule.protocol == "icmp" else rule.first_port,
-            to_port=-1 if rule.protocol == "icmp" else rule.last_port,
-            cidr_ipv4=str(source),
+            from_port=-1 if rule.is_ping else rule.first_port,
+            to_port=-1 if rule.is_ping else rule.last_port,
+            cidr_ipv4=clouds.v4(source),
+            cidr_ipv6=clouds.v6(source),
             description=_description(rule.why),
             opts=opts,
         )
         for suffix, rule, source in clouds.sources(rules)
     ]
-    everything = aws.vpc.SecurityGroupEgressRule(
-        name,
-        security_group_id=group.id,
-        ip_protocol="-1",
-        cidr_ipv4=str(topology.EVERYWHERE),
-        description="everything",
-        opts=opts,
-    )
-    return clouds.after(group.id, *entries, everything)
+    everything = [
+        aws.vpc.SecurityGroupEgressRule(
+            f"{name}{suffix}",
+            security_group_id=group.id,
+            ip_protocol="-1",
+            cidr_ipv4=clouds.v4(every),
+            cidr_ipv6=clouds.v6(every),
+            description="everything",
+            opts=opts,
+        )
+        for suffix, every in clouds.everywhere(clouds.has_ipv6(rules))
+    ]
+    return clouds.after(group.id, *entries, *everything)
 
 
 def _description(text: str) -> str:
@@ -200,11 +212,14 @@ def key_pair(
     return pair.key_name
 
 
+ipv6_address = aws_ipv6.address
+
+
 def instance(
     name: str, host: topology.Host, args: InstanceArgs, opts: pulumi.ResourceOptions
 ) -> pulumi.CustomResource:
     """An EC2 instance. A new image, key or user data reaches only new instances: replace one
-    on purpose with `pulumi up --replace <urn>`.
+    on purpose with `pulumi up --replace <urn>`. To get an IPv6 address replaces it, too.
     """
     guarded = args.protect and host.stateful
     return aws.ec2.Instance(
@@ -214,6 +229,7 @@ def instance(
         availability_zone=host.zone,
         subnet_id=args.subnet_id,
         private_ip=str(host.address),
+        ipv6_addresses=[args.ipv6.address] if args.ipv6 else None,
         associate_public_ip_address=False,  # no public address of its own
         vpc_security_group_ids=[args.firewall_id],
         key_name=args.key_pair,
@@ -279,6 +295,9 @@ def _eip(name: str, environment: str, opts: pulumi.ResourceOptions) -> aws.ec2.E
     return aws.ec2.Eip(name, domain="vpc", tags=clouds.tags(environment, name), opts=opts)
 
 
+public_ipv6 = aws_ipv6.public
+
+
 def zone(name: str, zone: str, create: bool, opts: pulumi.ResourceOptions) -> Zone:
     """A public hosted zone of Route 53."""
     if create:
@@ -292,16 +311,17 @@ def record(
     name: str,
     zone: Zone,
     label: str,
+    kind: RecordKind,
     addresses: Sequence[pulumi.Input[str]],
     ttl: int,
     opts: pulumi.ResourceOptions,
 ) -> None:
-    """One Route 53 record set of all addresses."""
+    """One Route 53 record set of all addresses of a kind."""
     aws.route53.Record(
         name,
         zone_id=zone.id,
         name=pulumi.Output.concat(label, ".", zone.name),
-        type="A",
+        type=kind,
         records=list(addresses),
         ttl=ttl,
         opts=opts,

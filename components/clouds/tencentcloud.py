@@ -13,7 +13,7 @@ import pulumi
 import tencentcloud_iac_pulumi as tencentcloud
 
 from components import clouds
-from components.clouds import InstanceArgs, NetworkIds, Zone, lean
+from components.clouds import InstanceArgs, NetworkIds, RecordKind, Zone, lean, tencentcloud_ipv6
 from mesh import permissions, topology
 from mesh.catalogue import OperatingSystem
 
@@ -39,6 +39,7 @@ _IMAGES: Final[dict[OperatingSystem, str]] = {
     "ubuntu-22.04": r"^Ubuntu Server 22\.04 LTS 64bit$",
 }
 _DISK: Final = "CLOUD_BSSD"
+_PROTOCOLS: Final = {"tcp": "TCP", "udp": "UDP", "icmp": "ICMP", "icmpv6": "ICMPv6"}
 _ACME: Final = "Answers ACME DNS-01 challenges"
 
 
@@ -79,7 +80,11 @@ def network(
         )
         for subnet in spec.subnets
     }
-    return NetworkIds(network=vpc.id, subnets={name: subnet.id for name, subnet in made.items()})
+    return NetworkIds(
+        network=vpc.id,
+        subnets={name: subnet.id for name, subnet in made.items()},
+        ipv6=tencentcloud_ipv6.ranges(name, vpc, made, opts) if spec.ipv6 else {},
+    )
 
 
 def _nat(
@@ -138,9 +143,10 @@ def firewall(
         ingresses=[
             tencentcloud.security.GroupRuleSetIngressArgs(
                 action="ACCEPT",
-                protocol=rule.protocol.upper(),
+                protocol=_PROTOCOLS[rule.protocol],
                 port=_ports(rule),
-                cidr_block=str(source),
+                cidr_block=clouds.v4(source),
+                ipv6_cidr_block=clouds.v6(source),
                 description=rule.why,
             )
             for _, rule, source in clouds.sources(rules)
@@ -150,9 +156,11 @@ def firewall(
                 action="ACCEPT",
                 protocol="ALL",
                 port="ALL",
-                cidr_block=str(topology.EVERYWHERE),
+                cidr_block=clouds.v4(every),
+                ipv6_cidr_block=clouds.v6(every),
                 description="everything",
             )
+            for _, every in clouds.everywhere(clouds.has_ipv6(rules))
         ],
         opts=opts,
     )
@@ -160,7 +168,7 @@ def firewall(
 
 
 def _ports(rule: topology.Rule) -> str:
-    if rule.protocol == "icmp":
+    if rule.is_ping:
         return "ALL"
     one = rule.first_port == rule.last_port
     return str(rule.first_port) if one else f"{rule.first_port}-{rule.last_port}"
@@ -185,6 +193,9 @@ def _key_name(text: str) -> str:
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     word = re.sub(r"\W", "_", text)
     return word if len(word) <= 25 else f"{word[:16]}_{digest}"
+
+
+ipv6_address = tencentcloud_ipv6.address
 
 
 def instance(
@@ -272,6 +283,9 @@ def _eip(
     )
 
 
+public_ipv6 = tencentcloud_ipv6.public
+
+
 def zone(name: str, zone: str, create: bool, opts: pulumi.ResourceOptions) -> Zone:
     """A DNSPod domain; permissions know it by its number."""
     if create:
@@ -284,6 +298,7 @@ def record(
     name: str,
     zone: Zone,
     label: str,
+    kind: RecordKind,
     addresses: Sequence[pulumi.Input[str]],
     ttl: int,
     opts: pulumi.ResourceOptions,
@@ -294,7 +309,7 @@ def record(
             name if len(addresses) == 1 else f"{name}-{number}",
             domain=zone.name,
             sub_domain=label,
-            record_type="A",
+            record_type=kind,
             record_line="默认",  # DNSPod's word for: whoever asks
             value=address,
             ttl=ttl,

@@ -7,6 +7,7 @@ from typing import Final
 from lab.clouds import (
     alicloud_hosts,
     alicloud_identity,
+    alicloud_ipv6,
     alicloud_network,
     alicloud_services,
     images,
@@ -18,6 +19,7 @@ RULES: Final = CloudRules(
     zones=names.ZONES,
     types={
         **alicloud_network.TYPES,
+        **alicloud_ipv6.TYPES,
         **alicloud_hosts.TYPES,
         **alicloud_services.TYPES,
         **alicloud_identity.TYPES,

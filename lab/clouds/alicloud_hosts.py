@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from lab.checks import Problem
+from lab.clouds import alicloud_ipv6, common, images, network
 from lab.clouds import alicloud_names as names
-from lab.clouds import common, images, network
 from lab.resource import CloudError
 from lab.rules import Ref, Request, TypeRules, from_inputs, prefixed, random_hex, random_word
 
@@ -63,6 +63,7 @@ def _instance_outputs(request: Request, id: str) -> Mapping[str, Any]:
         "networkInterfaceId": f"eni-{random_word(20)}",
         "instanceName": request.inputs.get("instanceName") or "ECS-Instance",
         "systemDiskSize": request.inputs.get("systemDiskSize") or 40,
+        "ipv6Addresses": alicloud_ipv6.chosen_addresses(request),
     }
 
 
@@ -117,6 +118,7 @@ TYPES: Final[Mapping[str, TypeRules]] = {
         checks=(
             network.zone("availabilityZone"),
             common.user_data("userData", "either"),
+            common.at_most_one("ipv6Addresses", "ipv6AddressCount"),
             common.matches("instanceType", r"ecs\.[a-z0-9-]+\.[a-z0-9.]+", "like ecs.g7.large"),
             network.one_of("systemDiskCategory", _DISKS),
             _disk_size,
@@ -125,6 +127,7 @@ TYPES: Final[Mapping[str, TypeRules]] = {
             _image_exists,
             network.same_network("securityGroups", "vswitchId", "InvalidSecurityGroup.VpcMismatch"),
             network.free_address("privateIp", "vswitchId", names.RESERVED),
+            alicloud_ipv6.instance_addresses,
             network.agrees(
                 "availabilityZone", "vswitchId", "zoneId", "InvalidZoneId.VSwitchMismatch"
             ),

@@ -42,12 +42,16 @@ ZONES: Final = {
 }
 # From 198.18.0.0/15 (RFC 2544), so that no lab address is anyone's.
 FIRST_PUBLIC: Final = "198.18.2.1"
+FIRST_IPV6: Final = "2001:db8:200::/56"  # RFC 3849: nobody's either
 RESERVED: Final = network.ends(1, 3)  # network; two kept by the cloud, broadcast
 
 VPC: Final = "alicloud:vpc/network:Network"
 SWITCH: Final = "alicloud:vpc/switch:Switch"
 NAT: Final = "alicloud:vpc/natGateway:NatGateway"
 SNAT: Final = "alicloud:vpc/snatEntry:SnatEntry"
+IPV6_ADDRESS: Final = "alicloud:vpc/ipv6Address:Ipv6Address"
+IPV6_GATEWAY: Final = "alicloud:vpc/ipv6Gateway:Ipv6Gateway"
+IPV6_BANDWIDTH: Final = "alicloud:vpc/ipv6InternetBandwidth:Ipv6InternetBandwidth"
 EIP: Final = "alicloud:ecs/eipAddress:EipAddress"
 ASSOCIATION: Final = "alicloud:ecs/eipAssociation:EipAssociation"
 GROUP: Final = "alicloud:ecs/securityGroup:SecurityGroup"

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from lab.checks import Problem
+from lab.clouds import alicloud_ipv6, common, network
 from lab.clouds import alicloud_names as names
-from lab.clouds import common, network
 from lab.resource import CloudError
 from lab.rules import Ref, Request, TypeRules, from_inputs, prefixed, random_hex, random_word
 
@@ -80,6 +80,7 @@ TYPES: Final[Mapping[str, TypeRules]] = {
             "routerId": f"vrt-{random_word(21)}",
             "routeTableId": f"vtb-{random_word(21)}",
         },
+        derived=alicloud_ipv6.network_range,
     ),
     names.SWITCH: TypeRules(
         id=prefixed("vsw-", random_word, 21),
@@ -90,15 +91,18 @@ TYPES: Final[Mapping[str, TypeRules]] = {
             network.cidr("cidrBlock", longest=29, shortest=16),
             network.zone("zoneId"),
             network.zone("availabilityZone"),
+            alicloud_ipv6.switch_number,
         ),
         demands=(
             network.inside("cidrBlock", "vpcId", "InvalidCidrBlock.NotInVpc"),
             network.no_overlap("cidrBlock", "vpcId", "InvalidCidrBlock.Overlapped"),
+            alicloud_ipv6.switch_range_is_free,
         ),
         outputs=lambda request, _id: {
             "status": "Available",
             "zoneId": request.inputs.get("zoneId") or request.inputs.get("availabilityZone"),
         },
+        derived=alicloud_ipv6.switch_range,
     ),
     names.NAT: TypeRules(
         id=prefixed("ngw-", random_word, 21),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from lab.clouds import aws_names as names
-from lab.clouds import common, images, network
+from lab.clouds import common, images, ipv6, network
 from lab.resource import CloudError
 from lab.rules import Ref, Request, TypeRules, from_inputs, prefixed, random_hex
 
@@ -43,7 +43,28 @@ def _instance_outputs(request: Request, id: str) -> Mapping[str, Any]:
         "publicIp": public,
         "publicDns": "",
         "primaryNetworkInterfaceId": f"eni-0{random_hex(16)}",
+        **_ipv6_outputs(request, id),
     }
+
+
+def _ipv6_addresses(request: Request) -> Iterator[CloudError]:
+    subnet = request.named("subnetId")
+    if subnet is not None:
+        own = subnet.outputs.get("ipv6CidrBlock")
+        yield from ipv6.addresses_fit(request, own, names.INSTANCE)
+        if request.inputs.get("ipv6AddressCount") and not own:
+            text = "the subnet has no IPv6 range"
+            yield CloudError("InvalidParameterValue", text, "ipv6AddressCount")
+
+
+def _ipv6_outputs(request: Request, id: str) -> Mapping[str, Any]:
+    """As many addresses as were asked for, unless they were named."""
+    subnet, count = request.named("subnetId"), int(request.inputs.get("ipv6AddressCount") or 0)
+    found: list[str] = []
+    for _ in range(count if subnet else 0):
+        taken = [*ipv6.holders(request, names.INSTANCE, "ipv6Addresses"), *found]
+        found.append(ipv6.lowest(subnet and subnet.outputs["ipv6CidrBlock"], taken))
+    return {"ipv6Addresses": found}
 
 
 def _eip_outputs(request: Request, id: str) -> Mapping[str, Any]:
@@ -139,6 +160,7 @@ TYPES: Final[Mapping[str, TypeRules]] = {
                 "networkInterfaces",
                 "placementGroup",
                 "ipv6Addresses",
+                "ipv6AddressCount",
                 "hibernation",
                 "enclaveOptions",
             }
@@ -158,12 +180,14 @@ TYPES: Final[Mapping[str, TypeRules]] = {
             common.user_data("userData", "plain"),
             common.user_data("userDataBase64", "base64"),
             common.at_most_one("userData", "userDataBase64"),
+            common.at_most_one("ipv6Addresses", "ipv6AddressCount"),
             common.matches("instanceType", r"[a-z0-9-]+\.[a-z0-9-]+", "such as t3.small"),
         ),
         demands=(
             _image_exists,
             network.same_network("vpcSecurityGroupIds", "subnetId", "InvalidGroup.NotFound"),
             network.free_address("privateIp", "subnetId", names.RESERVED),
+            _ipv6_addresses,
             network.agrees(
                 "availabilityZone", "subnetId", "availabilityZone", "InvalidParameterValue"
             ),

@@ -35,6 +35,7 @@ ZONES: Final = {
 }
 # From 198.18.0.0/15 (RFC 2544), so that no lab address is anyone's.
 FIRST_PUBLIC: Final = "198.18.1.1"
+FIRST_IPV6: Final = "2001:db8:100::/56"  # RFC 3849: nobody's either
 RESERVED: Final = network.ends(4, 1)  # network, router, DNS, future use; broadcast
 
 VPC: Final = "aws:ec2/vpc:Vpc"

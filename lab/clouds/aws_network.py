@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from lab.checks import Problem
 from lab.clouds import aws_names as names
-from lab.clouds import common, network
+from lab.clouds import common, ipv6, network
 from lab.resource import CloudError
 from lab.rules import Ref, Request, TypeRules, pick, prefixed, random_hex
 
@@ -23,6 +23,36 @@ def _vpc_outputs(request: Request, id: str) -> Mapping[str, Any]:
         "defaultNetworkAclId": f"acl-0{random_hex(16)}",
         "dhcpOptionsId": f"dopt-0{random_hex(16)}",
     }
+
+
+def _vpc_range(request: Request, id: str) -> Mapping[str, Any]:
+    if not request.inputs.get("assignGeneratedIpv6CidrBlock"):
+        return {"ipv6CidrBlock": "", "ipv6AssociationId": ""}
+    block = ipv6.block(request, id, names.FIRST_IPV6)
+    return {"ipv6CidrBlock": block, "ipv6AssociationId": f"vpc-cidr-assoc-{id[5:]}"}
+
+
+def _vpc_range_is_unused(request: Request) -> Iterator[CloudError]:
+    """A network keeps its range while a subnet has a part of it."""
+    if request.inputs.get("assignGeneratedIpv6CidrBlock"):
+        return
+    for subnet in request.others(names.SUBNET):
+        if subnet.inputs.get("vpcId") == request.id and subnet.inputs.get("ipv6CidrBlock"):
+            text = f"{subnet.name!r} ({subnet.id}) has {subnet.inputs['ipv6CidrBlock']} of it"
+            yield CloudError("InvalidCidrBlock.InUse", text, "assignGeneratedIpv6CidrBlock")
+
+
+def _subnet_range(request: Request) -> Iterator[CloudError]:
+    own, vpc = request.inputs.get("ipv6CidrBlock"), request.named("vpcId")
+    if not own or vpc is None:
+        return
+    others = [
+        other.inputs.get("ipv6CidrBlock")
+        for other in request.others()
+        if other.inputs.get("vpcId") == vpc.id
+    ]
+    if reason := ipv6.bad_part(str(own), vpc.outputs.get("ipv6CidrBlock"), others):
+        yield CloudError("InvalidSubnet.Range", reason, "ipv6CidrBlock")
 
 
 def _one_gateway(request: Request) -> Iterator[CloudError]:
@@ -141,7 +171,9 @@ TYPES: Final[Mapping[str, TypeRules]] = {
         required=("cidrBlock|ipv4IpamPoolId",),
         replace=frozenset({"cidrBlock", "ipv4IpamPoolId", "ipv4NetmaskLength"}),
         checks=(network.cidr("cidrBlock", longest=28, shortest=16),),
+        demands=(_vpc_range_is_unused,),
         outputs=_vpc_outputs,
+        derived=_vpc_range,
     ),
     names.SUBNET: TypeRules(
         id=prefixed("subnet-0", random_hex, 16),
@@ -155,6 +187,7 @@ TYPES: Final[Mapping[str, TypeRules]] = {
         demands=(
             network.inside("cidrBlock", "vpcId", "InvalidSubnet.Range"),
             network.no_overlap("cidrBlock", "vpcId", "InvalidSubnet.Conflict"),
+            _subnet_range,
         ),
         outputs=_subnet_outputs,
     ),
@@ -183,6 +216,7 @@ TYPES: Final[Mapping[str, TypeRules]] = {
         ),
         checks=(
             network.any_cidr("destinationCidrBlock"),
+            network.any_cidr("destinationIpv6CidrBlock", version=6),
             network.exactly_one(
                 "gatewayId",
                 "natGatewayId",
@@ -199,7 +233,10 @@ TYPES: Final[Mapping[str, TypeRules]] = {
         ),
         demands=(
             _route_target,
-            common.not_twice(("routeTableId", "destinationCidrBlock"), "RouteAlreadyExists"),
+            common.not_twice(
+                ("routeTableId", "destinationCidrBlock", "destinationIpv6CidrBlock"),
+                "RouteAlreadyExists",
+            ),
         ),
     ),
     "aws:ec2/routeTableAssociation:RouteTableAssociation": TypeRules(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from lab.clouds import network
+from lab.resource import Resource
 from lab.store import Store
 
 # Region → how many zones, numbered from 1.
@@ -34,12 +35,17 @@ ZONES: Final = {
 }
 # From 198.18.0.0/15 (RFC 2544), so that no lab address is anyone's.
 FIRST_PUBLIC: Final = "198.18.3.1"
+FIRST_IPV6: Final = "2001:db8:300::/56"  # RFC 3849: nobody's either
 RESERVED: Final = network.ends(2, 1)  # network, gateway; broadcast
 
 VPC: Final = "tencentcloud:Vpc/instance:Instance"
 SUBNET: Final = "tencentcloud:Subnet/instance:Instance"
 NAT: Final = "tencentcloud:Nat/gateway:Gateway"
 ROUTE_TABLE: Final = "tencentcloud:Route/table:Table"
+IPV6_RANGE: Final = "tencentcloud:Vpc/ipv6CidrBlock:Ipv6CidrBlock"
+IPV6_SUBNET: Final = "tencentcloud:Vpc/ipv6SubnetCidrBlock:Ipv6SubnetCidrBlock"
+IPV6_ADDRESS: Final = "tencentcloud:Eni/ipv6Address:Ipv6Address"
+IPV6_BANDWIDTH: Final = "tencentcloud:Classic/elasticPublicIpv6:ElasticPublicIpv6"
 EIP: Final = "tencentcloud:Eip/instance:Instance"
 ASSOCIATION: Final = "tencentcloud:Eip/association:Association"
 GROUP: Final = "tencentcloud:Security/group:Group"
@@ -64,6 +70,40 @@ def get_zones(store: Store, region: str, args: Mapping[str, Any]) -> Mapping[str
         for zone in ZONES[region]
     ]
     return {"id": region, "zones": zones}
+
+
+def interface(instance: str) -> str:
+    """The network interface that an instance is born with."""
+    return f"eni-{instance.removeprefix('ins-')}"
+
+
+def get_interfaces(store: Store, region: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
+    """enis.getInstance: the interfaces of one instance, or of all in the region."""
+    wanted = args.get("instanceId")
+    found = [
+        _interface(instance)
+        for instance in store.all("tencentcloud", INSTANCE)
+        if instance.region == region and wanted in (None, instance.id)
+    ]
+    return {"id": f"enis-{wanted}", "enis": found}
+
+
+def _interface(instance: Resource) -> Mapping[str, Any]:
+    given, words = instance.outputs, {"name": "Primary", "description": "", "mac": "", "cdcId": ""}
+    return {
+        **words,
+        "id": interface(instance.id),
+        "instanceId": instance.id,
+        "vpcId": given["vpcId"],
+        "subnetId": given["subnetId"],
+        "primary": True,
+        "state": "AVAILABLE",
+        "securityGroups": list(given.get("orderlySecurityGroups") or ()),
+        "ipv4s": [{"ip": given["privateIp"], "primary": True, "description": ""}],
+        "ipv6s": [],
+        "createTime": "2026-01-01 00:00:00",
+        "tags": {},
+    }
 
 
 def get_info(store: Store, region: str, args: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from lab.clouds import (
     images,
     tencent_hosts,
     tencent_identity,
+    tencent_ipv6,
     tencent_network,
     tencent_services,
 )
@@ -18,6 +19,7 @@ RULES: Final = CloudRules(
     zones=names.ZONES,
     types={
         **tencent_network.TYPES,
+        **tencent_ipv6.TYPES,
         **tencent_hosts.TYPES,
         **tencent_services.TYPES,
         **tencent_identity.TYPES,
@@ -26,6 +28,7 @@ RULES: Final = CloudRules(
         "tencentcloud:Images/getInstance:getInstance": images.tencent_images,
         "tencentcloud:Availability/getZonesByProduct:getZonesByProduct": names.get_zones,
         "tencentcloud:User/getInfo:getInfo": names.get_info,
+        "tencentcloud:Enis/getInstance:getInstance": names.get_interfaces,
         "tencentcloud:Dnspod/getDomainList:getDomainList": names.get_domains,
     },
     region_hint=(

@@ -1,8 +1,9 @@
 """Alibaba Cloud in the world's words: VPC, ECS, Alidns, RAM, OSS.
 
-A subnet's hosts leave by their own EIP or else by the NAT gateway's SNAT entry. A basic security
-group lets its members talk to each other and lets everything out, unless a rule says otherwise;
-an advanced ("enterprise") one does neither.
+A subnet's hosts leave by their own EIP or else by the NAT gateway's SNAT entry. An IPv6 address is
+good for the VPC, and with bandwidth of the IPv6 gateway for the internet. A basic security group
+lets its members talk to each other and lets everything out, unless a rule says otherwise; an
+advanced ("enterprise") one does neither.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Final
 
 from lab.clouds import alicloud_names as names
 from lab.effects.view import (
+    ANYWHERE,
+    ANYWHERE6,
     Types,
     View,
     decoded,
@@ -54,6 +57,8 @@ TYPES: Final = Types(
             names.SWITCH,
             names.NAT,
             names.SNAT,
+            names.IPV6_ADDRESS,
+            names.IPV6_BANDWIDTH,
             names.EIP,
             names.ASSOCIATION,
             names.GROUP,
@@ -146,7 +151,13 @@ def _network(view: View, vpc: Resource) -> Network:
 def _subnet(view: View, switch: Resource) -> Subnet:
     cidr = ipaddress.IPv4Network(switch.outputs["cidrBlock"])
     gateway = cidr.broadcast_address - 2  # the third address from the end
-    return Subnet(id=switch.id, cidr=str(cidr), gateway=str(gateway), nat=_nat(view, switch))
+    return Subnet(
+        id=switch.id,
+        cidr=str(cidr),
+        gateway=str(gateway),
+        nat=_nat(view, switch),
+        ipv6=switch.outputs.get("ipv6CidrBlock") or None,
+    )
 
 
 def _nat(view: View, switch: Resource) -> str | None:
@@ -163,12 +174,18 @@ def _nat(view: View, switch: Resource) -> str | None:
 
 
 def _attachment(view: View, instance: Resource) -> Attachment:
+    ipv6 = next(iter(instance.outputs.get("ipv6Addresses") or ()), None)
     return Attachment(
         host=view.host_names[instance.id],
         subnet=instance.outputs["vswitchId"],
         address=instance.outputs["privateIp"],
         groups=tuple(instance.outputs.get("securityGroups") or ()),
         public=_public(view, instance),
+        ipv6=ipv6,
+        ipv6_open=any(
+            view.of(names.IPV6_BANDWIDTH, "ipv6AddressId", kept.id)
+            for kept in view.of(names.IPV6_ADDRESS, "ipv6Address", ipv6)
+        ),
     )
 
 
@@ -188,7 +205,8 @@ def _defaults(group: Resource) -> Iterator[Rule]:
     given = group.outputs
     if given.get("securityGroupType") == "enterprise":
         return
-    yield Rule(direction="out", priority=_AFTER_RULES)
+    for everyone in (ANYWHERE, ANYWHERE6):
+        yield Rule(direction="out", peer=everyone, priority=_AFTER_RULES)
     if (
         given.get("innerAccessPolicy", "Accept") == "Accept"
         and given.get("innerAccess") is not False

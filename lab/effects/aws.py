@@ -17,6 +17,7 @@ from typing import Any, Final
 from lab.clouds import aws_names as names
 from lab.effects.view import (
     ANYWHERE,
+    ANYWHERE6,
     Types,
     View,
     host_name,
@@ -162,24 +163,28 @@ def _vpc_of(view: View, instance: Resource) -> Any:
 
 def _subnet(view: View, vpc: Resource, subnet: Resource) -> Subnet:
     cidr = ipaddress.IPv4Network(subnet.outputs["cidrBlock"])
-    way = _default_route(view, vpc, subnet)
+    way = _route(view, vpc, subnet, "destinationCidrBlock", "cidrBlock", ANYWHERE)
     return Subnet(
         id=subnet.id,
         cidr=str(cidr),
         gateway=str(cidr.network_address + 1),
         nat=_nat(view, vpc, way.get("natGatewayId")),
         direct=_is_direct(view, vpc, way),
+        ipv6=subnet.outputs.get("ipv6CidrBlock") or None,
     )
 
 
-def _default_route(view: View, vpc: Resource, subnet: Resource) -> Mapping[str, Any]:
+def _route(
+    view: View, vpc: Resource, subnet: Resource, apart: str, inline: str, to: str
+) -> Mapping[str, Any]:
+    """A subnet's route to a range, which its table or a resource of its own calls so."""
     linked = view.of(ROUTE_ASSOCIATION, "subnetId", subnet.id)
     table = linked[-1].outputs["routeTableId"] if linked else vpc.outputs["mainRouteTableId"]
     ways = [route.outputs for route in view.of(ROUTE, "routeTableId", table)]
-    ways = [way | {"cidrBlock": way.get("destinationCidrBlock")} for way in map(dict, ways)]
+    ways = [way | {inline: way.get(apart)} for way in map(dict, ways)]
     own = view.get(names.ROUTE_TABLE, table)
     ways += [dict(way) for way in (own.outputs.get("routes") or ())] if own else []
-    return next((way for way in ways if way.get("cidrBlock") == ANYWHERE), {})
+    return next((way for way in ways if way.get(inline) == to), {})
 
 
 def _is_direct(view: View, vpc: Resource, way: Mapping[str, Any]) -> bool:
@@ -193,7 +198,8 @@ def _nat(view: View, vpc: Resource, id: Any) -> str | None:
     subnet = view.get(names.SUBNET, gateway.outputs.get("subnetId")) if gateway else None
     if gateway is None or subnet is None:
         return None
-    if not _is_direct(view, vpc, _default_route(view, vpc, subnet)):
+    way = _route(view, vpc, subnet, "destinationCidrBlock", "cidrBlock", ANYWHERE)
+    if not _is_direct(view, vpc, way):
         return None
     eip = view.get(names.EIP, gateway.outputs.get("allocationId"))
     return str(eip.outputs["publicIp"]) if eip else None
@@ -201,12 +207,19 @@ def _nat(view: View, vpc: Resource, id: Any) -> str | None:
 
 def _attachment(view: View, vpc: Resource, instance: Resource) -> Attachment:
     groups = instance.outputs.get("vpcSecurityGroupIds") or [vpc.outputs["defaultSecurityGroupId"]]
+    subnet = view.get(names.SUBNET, instance.outputs["subnetId"])
+    way: Mapping[str, Any] = {}
+    if subnet is not None:
+        columns = ("destinationIpv6CidrBlock", "ipv6CidrBlock", ANYWHERE6)
+        way = _route(view, vpc, subnet, *columns)
     return Attachment(
         host=view.host_names[instance.id],
         subnet=instance.outputs["subnetId"],
         address=instance.outputs["privateIp"],
         groups=tuple(groups),
         public=_public(view, instance),
+        ipv6=next(iter(instance.outputs.get("ipv6Addresses") or ()), None),
+        ipv6_open=_is_direct(view, vpc, way),
         interface="ens5",
     )
 
@@ -223,7 +236,8 @@ def _public(view: View, instance: Resource) -> str | None:
 def _default_group(view: View, vpc: Resource) -> Group:
     """What a host without groups gets: its members talk to each other and to everyone."""
     id = vpc.outputs["defaultSecurityGroupId"]
-    own = (Rule(direction="in", peer=f"group:{id}"), Rule(direction="out"))
+    out = (Rule(direction="out"), Rule(direction="out", peer=ANYWHERE6))
+    own = (Rule(direction="in", peer=f"group:{id}"), *out)
     return Group(id=id, rules=(*own, *_apart(view, id)))
 
 
@@ -267,7 +281,7 @@ def _rule(direction: Direction, protocol: str, given: Mapping[str, Any], whom: s
     )
 
 
-_PROTOCOLS: Final = {"-1": "all", "6": "tcp", "17": "udp", "1": "icmp"}
+_PROTOCOLS: Final = {"-1": "all", "6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6"}
 
 
 # Keys

@@ -57,6 +57,9 @@ TYPES: Final = Types(
             names.ROUTE_TABLE,
             ROUTE,
             ROUTE_ASSOCIATION,
+            names.IPV6_SUBNET,
+            names.IPV6_ADDRESS,
+            names.IPV6_BANDWIDTH,
             names.EIP,
             names.ASSOCIATION,
             names.GROUP,
@@ -151,7 +154,15 @@ def _network(view: View, vpc: Resource) -> Network:
 def _subnet(view: View, vpc: Resource, subnet: Resource) -> Subnet:
     cidr = ipaddress.IPv4Network(subnet.outputs["cidrBlock"])
     nat = _nat(view, vpc, subnet)
-    return Subnet(id=subnet.id, cidr=str(cidr), gateway=str(cidr.network_address + 1), nat=nat)
+    parts = [found.outputs["ipv6SubnetCidrBlocks"] for found in view.all(names.IPV6_SUBNET)]
+    own = (part["ipv6CidrBlock"] for part in parts if part["subnetId"] == subnet.id)
+    return Subnet(
+        id=subnet.id,
+        cidr=str(cidr),
+        gateway=str(cidr.network_address + 1),
+        nat=nat,
+        ipv6=next(own, None),
+    )
 
 
 def _nat(view: View, vpc: Resource, subnet: Resource) -> str | None:
@@ -173,12 +184,17 @@ def _nat(view: View, vpc: Resource, subnet: Resource) -> str | None:
 def _attachment(view: View, instance: Resource) -> Attachment:
     given = instance.outputs
     groups = given.get("orderlySecurityGroups") or given.get("securityGroups") or ()
+    card = view.of(names.IPV6_ADDRESS, "networkInterfaceId", names.interface(instance.id))
+    assigned = [entry["address"] for found in card for entry in found.outputs["ipv6Addresses"]]
+    ipv6 = assigned[0] if assigned else None
     return Attachment(
         host=view.host_names[instance.id],
         subnet=given["subnetId"],
         address=given["privateIp"],
         groups=tuple(groups),
         public=_public(view, instance),
+        ipv6=ipv6,
+        ipv6_open=bool(view.of(names.IPV6_BANDWIDTH, "ip6Address", ipv6)),
     )
 
 

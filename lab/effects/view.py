@@ -16,6 +16,7 @@ from lab.world.model import Record
 
 _ANSWERED: Final = {"A", "AAAA", "CAA", "CNAME", "MX", "NS", "SRV", "TXT"}
 ANYWHERE: Final = "0.0.0.0/0"
+ANYWHERE6: Final = "::/0"
 
 
 @dataclass(frozen=True)

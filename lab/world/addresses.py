@@ -1,7 +1,8 @@
 """The lab's share of the address space, and the names of its interfaces.
 
 Public addresses of the clouds come from 198.18.0.0/16 (RFC 2544, benchmarking: never routed on
-the real internet); who allocates an EIP picks it there, below 198.18.255.0.
+the real internet); who allocates an EIP picks it there, below 198.18.255.0. All IPv6 addresses
+are of 2001:db8::/32 (RFC 3849, documentation); clouds take theirs below 2001:db8:f000::.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ INTERNET: Final = "198.19.255.254"  # the router of all routers
 
 SITES: Final = ipaddress.ip_network("203.0.113.0/24")  # RFC 5737: everyone outside the clouds
 OPERATOR: Final = "203.0.113.10"
+SITES6: Final = ipaddress.IPv6Network("2001:db8:f000::/48")  # one /64 for each
+OPERATOR6: Final = "2001:db8:f000::10"
 FIRST_SITE: Final = 20  # host part of the first address given to a plain host or its network
+
+GATEWAY6: Final = "fe80::1"  # a router to its hosts, and the router of all routers to each
+ROUTER6: Final = "fe80::2"  # a router to the router of all routers
 
 UPLINK: Final = "internet"  # a router's interface towards the internet
 FAR: Final = "far"  # the internet's device for packets that arrive late

@@ -57,12 +57,13 @@ def inside(namespace: str, command: Sequence[str]) -> list[str]:
     return ["nsenter", f"--net={NAMESPACES / namespace}", *command]
 
 
-def ip(namespace: str, *lines: str) -> None:
+def ip(namespace: str, *lines: str, family: int | None = None) -> None:
     """Apply lines of iproute2, such as "link set lo up", in a namespace; stops at the first
-    that fails.
+    that fails. Where a line names no address, `family` says which is meant: 4 or 6.
     """
     if lines:
-        run(["ip", "-n", namespace, "-batch", "-"], stdin="\n".join(lines) + "\n")
+        command = ["ip", *([f"-{family}"] if family else []), "-n", namespace, "-batch", "-"]
+        run(command, stdin="\n".join(lines) + "\n")
 
 
 def until(

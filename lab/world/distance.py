@@ -4,6 +4,7 @@ that delays them.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -16,6 +17,7 @@ from lab.world.state import State, write_json
 _SERVICE: Final = "distance"
 _BACK: Final = 50  # priorities of rules: what comes back from the device goes its usual way
 _AWAY: Final = 60
+_FAMILIES: Final = (4, 6)
 
 
 def apply(state: State, model: Model, pairs: Mapping[tuple[str, str], float]) -> None:
@@ -30,24 +32,30 @@ def apply(state: State, model: Model, pairs: Mapping[tuple[str, str], float]) ->
     write_json(state.distances, found)
     if found:
         services.start(state, _SERVICE)
-        ip(state.namespace("internet"), *_rules(found))
+        for family in _FAMILIES:
+            ip(state.namespace("internet"), *_rules(found, family), family=family)
 
 
 def _ends(model: Model, one: str, other: str) -> Iterator[tuple[str, str]]:
     for here in ruleset.seen_as(one, model):
-        yield from ((here, there) for there in ruleset.seen_as(other, model))
+        for there in ruleset.seen_as(other, model):
+            if ipaddress.ip_address(here).version == ipaddress.ip_address(there).version:
+                yield here, there
 
 
-def _rules(found: list[dict[str, Any]]) -> Iterator[str]:
+def _rules(found: list[dict[str, Any]], family: int) -> Iterator[str]:
     yield f"rule add priority {_BACK} iif {addresses.FAR} lookup main"
     for pair in found:
         for here, there in (pair["between"], pair["between"][::-1]):
-            where = f"from {here} to {there} lookup {addresses.FAR_TABLE}"
-            yield f"rule add priority {_AWAY} {where}"
+            if ipaddress.ip_address(here).version == family:
+                where = f"from {here} to {there} lookup {addresses.FAR_TABLE}"
+                yield f"rule add priority {_AWAY} {where}"
 
 
 def _forget(state: State) -> None:
     internet = state.namespace("internet")
-    listed = json.loads(run(["ip", "-n", internet, "-j", "rule", "show"]).stdout)
-    ours = [rule for rule in listed if rule["priority"] in (_BACK, _AWAY)]
-    ip(internet, *(f"rule del priority {rule['priority']}" for rule in ours))
+    for family in _FAMILIES:
+        shown = run(["ip", f"-{family}", "-n", internet, "-j", "rule", "show"]).stdout
+        ours = [rule for rule in json.loads(shown) if rule["priority"] in (_BACK, _AWAY)]
+        lines = (f"rule del priority {rule['priority']}" for rule in ours)
+        ip(internet, *lines, family=family)

@@ -1,8 +1,7 @@
 """What a world is declared to be: networks, firewalls, addresses, names, buckets.
 
 Frozen data without any cloud's vocabulary. Whoever declares (one of the clouds, a test, the
-command line) owns a `Part`; the world is the sum of its parts. IPv4 only: an IPv6 address
-family would add its own addresses here and a second table in `ruleset`.
+command line) owns a `Part`; the world is the sum of its parts.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ EVERYONE: Final = "*"  # every other host and service, in a Cut
 class Rule:
     """One line of a security group.
 
-    `protocol` is tcp, udp, icmp, gre, an IP protocol number, or all; `ports` is inclusive, None
-    for every port; `peer` is a CIDR or "group:<id>". Lower `priority` goes first; among equals a
-    refusal wins.
+    `protocol` is tcp, udp, icmp, icmpv6, gre, an IP protocol number, or all; `ports` is inclusive,
+    None for every port; `peer` is a CIDR, which speaks of its own address family only, or
+    "group:<id>". Lower `priority` goes first; among equals a refusal wins.
     """
 
     direction: Direction
@@ -47,7 +46,8 @@ class Subnet:
     """A range of addresses with one way out.
 
     `nat` is the public address its hosts share when they have none of their own; `direct` says
-    whether hosts with a public address of their own can use it.
+    whether hosts with a public address of their own can use it. `ipv6` is its IPv6 range: then
+    its router answers hosts that ask for one.
     """
 
     id: str
@@ -55,17 +55,24 @@ class Subnet:
     gateway: str
     nat: str | None = None
     direct: bool = True
+    ipv6: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attachment:
-    """A host's place in a network. `public` is mapped one to one to `address`."""
+    """A host's place in a network.
+
+    `public` is mapped one to one to `address`. `ipv6` is nobody else's anywhere; it is good for
+    inside its network, and with `ipv6_open` for everywhere.
+    """
 
     host: str
     subnet: str
     address: str
     groups: tuple[str, ...] = ()
     public: str | None = None
+    ipv6: str | None = None
+    ipv6_open: bool = False
     interface: str = "eth0"
 
 
@@ -96,6 +103,10 @@ class Network:
         """The public addresses that lead to this network's router."""
         shared = {subnet.nat for subnet in self.subnets if subnet.nat}
         return shared | {found.public for found in self.attachments if found.public}
+
+    def open_ipv6(self) -> set[str]:
+        """The IPv6 addresses that lead to this network's router from everywhere."""
+        return {found.ipv6 for found in self.attachments if found.ipv6 and found.ipv6_open}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,14 +28,18 @@ _ROUTER: Final = {
     "net.ipv4.conf.default.rp_filter": 0,
     "net.ipv4.conf.all.send_redirects": 0,
     "net.ipv4.conf.default.send_redirects": 0,
+    "net.ipv6.conf.all.disable_ipv6": 0,
+    "net.ipv6.conf.default.disable_ipv6": 0,
+    "net.ipv6.conf.all.forwarding": 1,
 }
+_HOST: Final = {"net.ipv6.conf.all.disable_ipv6": 0, "net.ipv6.conf.default.disable_ipv6": 0}
 
 
 def found(state: State) -> None:
     """The internet with the services' addresses, and the operator's workstation."""
     internet, operator = state.namespace("internet"), state.namespace("operator")
     netns.create(internet, _ROUTER)
-    netns.create(operator)
+    netns.create(operator, _HOST)
     own = (
         addresses.INTERNET,
         addresses.NAMESERVER,
@@ -47,6 +51,11 @@ def found(state: State) -> None:
     )
     ip(internet, *(f"addr add {address}/32 dev lo" for address in own))
     _uplink(state, operator, "operator", addresses.OPERATOR)
+    ip(
+        operator,
+        f"addr add {addresses.OPERATOR6}/128 dev {addresses.UPLINK} nodad",
+    )
+    ip(internet, _way6("operator", addresses.OPERATOR6))
 
 
 def apply(state: State, model: Model) -> None:
@@ -75,12 +84,14 @@ def plug(state: State, network: Network, place: Attachment) -> str:
         raise WorldError(f"network {network.id} of host {place.host} is not built")
     unplug(state, network.id, place.host)
     cable, card = addresses.router_side(place.host), place.interface
-    netns.create(host)
+    netns.create(host, _HOST)
     ip(
         router,
         f"link add {cable} type veth peer name {card} netns {host}",
         f"link set {cable} up",
+        f"addr add {addresses.GATEWAY6}/64 dev {cable} nodad",
         f"route replace {place.address}/32 dev {cable}",
+        *([f"route replace {place.ipv6}/128 dev {cable}"] if place.ipv6 else []),
     )
     netns.set_sysctls(router, _neighbours(cable))
     ip(host, f"link set {card} address {addresses.mac(place.address)}")
@@ -89,10 +100,11 @@ def plug(state: State, network: Network, place: Attachment) -> str:
 
 def silence(state: State, network: str, host: str, address: str) -> None:
     """Nothing that a host sends arrives any more, and nobody is told that it is not there."""
-    router = _router(state, network)
+    router, cable = _router(state, network), addresses.router_side(host)
     if netns.exists(router):
-        _cut_cable(router, addresses.router_side(host))
-        ip(router, f"route replace blackhole {address}/32")
+        ipv6 = [known for known, way in _host_routes6(router).items() if way == cable]
+        _cut_cable(router, cable)
+        ip(router, *(f"route replace blackhole {own}" for own in (f"{address}/32", *ipv6)))
 
 
 def unplug(state: State, network: str, host: str) -> None:
@@ -152,25 +164,30 @@ def _uplink(state: State, namespace: str, name: str, address: str) -> None:
         state.namespace("internet"),
         f"link add {far} type veth peer name {addresses.UPLINK} netns {namespace}",
         f"link set {far} up",
+        f"addr add {addresses.GATEWAY6}/64 dev {far} nodad",
         f"route replace {address}/32 dev {far}",
     )
     ip(
         namespace,
         f"link set {addresses.UPLINK} up",
         f"addr add {address}/32 dev {addresses.UPLINK}",
+        f"addr add {addresses.ROUTER6}/64 dev {addresses.UPLINK} nodad",
         f"route add {addresses.INTERNET}/32 dev {addresses.UPLINK}",
         f"route add default via {addresses.INTERNET}",
+        f"route add default via {addresses.GATEWAY6} dev {addresses.UPLINK}",
     )
 
 
 def _configure(state: State, network: Network, known: dict[str, str], model: Model) -> None:
     rules = ruleset.router(network, known["uplink"], model)
     gateways = sorted(subnet.gateway for subnet in network.subnets)
-    mark = hashlib.sha256(json.dumps([rules, gateways]).encode()).hexdigest()
+    places6 = [[place.host, place.ipv6] for place in network.attachments]
+    mark = hashlib.sha256(json.dumps([rules, gateways, places6]).encode()).hexdigest()
     if known.get("mark") == mark:
         return
     router = _router(state, network.id)
     _set_gateways(router, set(gateways))
+    _route_hosts6(router, network)
     run(inside(router, ["nft", "-f", "-"]), stdin=rules)
     known["mark"] = mark
 
@@ -180,6 +197,35 @@ def _set_gateways(router: str, wanted: set[str]) -> None:
     present = {address["local"] for address in loopback["addr_info"]} - {"127.0.0.1"}
     gone = (f"addr del {address}/32 dev lo" for address in present - wanted)
     ip(router, *gone, *(f"addr add {address}/32 dev lo" for address in wanted - present))
+
+
+def _route_hosts6(router: str, network: Network) -> None:
+    """A host may get its IPv6 address, or lose it, while its cable is in place."""
+    links = json.loads(run(["ip", "-n", router, "-j", "link", "show"]).stdout)
+    cables = {link["ifname"] for link in links}
+    wanted = {
+        place.ipv6: addresses.router_side(place.host)
+        for place in network.attachments
+        if place.ipv6 and addresses.router_side(place.host) in cables
+    }
+    declared = {place.ipv6 for place in network.attachments}  # one may be off, and silent
+    gone = (f"route del {address}" for address in _host_routes6(router).keys() - declared)
+    ip(router, *gone, *(f"route replace {own}/128 dev {way}" for own, way in wanted.items()))
+
+
+def _host_routes6(router: str) -> dict[str, str]:
+    """Address → interface of each route to a single address but a router's own."""
+    routes = json.loads(run(["ip", "-n", router, "-j", "-6", "route", "show"]).stdout)
+    return {
+        route["dst"]: route["dev"]
+        for route in routes
+        if "/" not in route["dst"] and route["dst"] != "default"
+    }
+
+
+def _way6(network: str, address: str) -> str:
+    way = f"via {addresses.ROUTER6} dev {addresses.internet_side(network)}"
+    return f"route replace {address}/128 {way}"
 
 
 def _route_public_addresses(state: State, model: Model, routers: dict[str, dict[str, str]]) -> None:
@@ -200,6 +246,15 @@ def _route_public_addresses(state: State, model: Model, routers: dict[str, dict[
         if present.get(address) != way
     )
     ip(internet, *gone, *new)
+    wanted6 = {
+        address: network.id for network in model.networks() for address in network.open_ipv6()
+    }
+    present6 = _host_routes6(internet).keys() - {addresses.OPERATOR6}
+    ip(
+        internet,
+        *(f"route del {address}" for address in present6 - wanted6.keys()),
+        *(_way6(network, address) for address, network in wanted6.items()),
+    )
 
 
 def _way(router: str, device: str) -> str:

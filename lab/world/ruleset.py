@@ -2,36 +2,65 @@
 
 Pure: a network and the cuts in, text for `nft -f` out. Every packet of a host crosses its
 router, so each host has a chain for what it sends and one for what it receives. Replies pass
-by connection tracking.
+by connection tracking. Each address family has a table of its own; addresses are translated in
+that of IPv4 only.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
 
 from lab.world import addresses
 from lab.world.model import EVERYONE, Attachment, Cut, Direction, Model, Network, Rule
 
-TABLE = "ip lab"
+
+@dataclass(frozen=True)
+class _Family:
+    """An address family as nftables calls it."""
+
+    word: str  # in conditions, and as the kind of table
+    version: int
+
+    def own(self, place: Attachment) -> str | None:
+        """A host's address in its network."""
+        return place.address if self.version == 4 else place.ipv6
+
+    def of(self, found: Iterable[str]) -> list[str]:
+        """Those of the addresses that are of this family."""
+        return [a for a in found if ipaddress.ip_address(a).version == self.version]
+
+
+_V4: Final = _Family("ip", 4)
+_V6: Final = _Family("ip6", 6)
 
 
 def router(network: Network, uplink: str, model: Model) -> str:
     """The whole ruleset of a network's router; loading it replaces the earlier one at once."""
-    lines = [
-        f"table {TABLE}",
-        f"delete table {TABLE}",
-        f"table {TABLE} {{",
+    v4 = [
         *_chain("prerouting", _prerouting(network)),
         *_chain("postrouting", _postrouting(network, uplink)),
-        *_chain("forward", _forward(network, model)),
+        *_chain("forward", _forward(_V4, network, model)),
         *_chain("outward", _outward(network)),
     ]
+    v6 = [
+        *_chain("forward", _forward(_V6, network, model)),
+        *_chain("outward", _outward6(network)),
+    ]
+    lines = [*_table(_V4, network, v4), *_table(_V6, network, v6)]
+    return "\n".join([*lines, ""])
+
+
+def _table(family: _Family, network: Network, chains: list[str]) -> list[str]:
+    name = f"{family.word} lab"
+    lines = [f"table {name}", f"delete table {name}", f"table {name} {{", *chains]
     for place in network.attachments:
-        name = addresses.router_side(place.host)
-        lines += _chain(f"from_{name}", _sent(network, place))
-        lines += _chain(f"to_{name}", _rules(network, place, "in", "accept"))
-    return "\n".join([*lines, "}", ""])
+        end = addresses.router_side(place.host)
+        lines += _chain(f"from_{end}", _sent(family, network, place))
+        lines += _chain(f"to_{end}", _rules(family, network, place, "in", "accept"))
+    return [*lines, "}"]
 
 
 def _chain(name: str, rules: Iterable[str]) -> list[str]:
@@ -57,12 +86,16 @@ def _postrouting(network: Network, uplink: str) -> Iterator[str]:
     yield f'oifname "{addresses.UPLINK}" ip daddr {services} snat to {uplink}'
 
 
-def _forward(network: Network, model: Model) -> Iterator[str]:
+def _forward(family: _Family, network: Network, model: Model) -> Iterator[str]:
     yield "type filter hook forward priority filter; policy drop"
     for cut in model.cuts():
-        yield from _cut(network, cut, model)
+        yield from _cut(family, network, cut, model)
     yield "ct state established,related accept"
     yield "ct state invalid drop"
+    if family.version == 6:  # without translation nothing else keeps the others apart
+        opened = sorted(network.open_ipv6())
+        apart = f"ip6 daddr != {_set(opened)} " if opened else ""
+        yield f'iifname "{addresses.UPLINK}" {apart}drop'
     if network.attachments:
         names = [addresses.router_side(place.host) for place in network.attachments]
         senders = {f'"{name}"': f"jump from_{name}" for name in names}
@@ -82,6 +115,11 @@ def _outward(network: Network) -> Iterator[str]:
             yield f"ip saddr {subnet.cidr} accept"
 
 
+def _outward6(network: Network) -> Iterator[str]:
+    if opened := sorted(network.open_ipv6()):
+        yield f"ip6 saddr {_set(opened)} accept"
+
+
 def _published(network: Network) -> Iterator[tuple[str, Attachment]]:
     """Public addresses that work, with the host behind each."""
     for place in network.attachments:
@@ -89,14 +127,20 @@ def _published(network: Network) -> Iterator[tuple[str, Attachment]]:
             yield place.public, place
 
 
-def _sent(network: Network, place: Attachment) -> Iterator[str]:
-    yield f"ip saddr != {place.address} drop"  # clouds drop forged senders
-    yield from _rules(network, place, "out", "return")
+def _sent(family: _Family, network: Network, place: Attachment) -> Iterator[str]:
+    own = family.own(place)
+    if own is None:
+        yield "drop"
+        return
+    yield f"{family.word} saddr != {own} drop"  # clouds drop forged senders
+    yield from _rules(family, network, place, "out", "return")
 
 
-def _rules(network: Network, place: Attachment, direction: Direction, permit: str) -> Iterator[str]:
+def _rules(
+    family: _Family, network: Network, place: Attachment, direction: Direction, permit: str
+) -> Iterator[str]:
     for rule in _ordered(network, place):
-        match = _match(network, rule) if rule.direction == direction else None
+        match = _match(family, network, rule) if rule.direction == direction else None
         if match is not None:
             yield f"{match} {permit if rule.allow else 'drop'}".strip()
     yield "drop"
@@ -115,24 +159,25 @@ def _by_priority(rule: Rule) -> tuple[int, bool]:
     return rule.priority, rule.allow
 
 
-def _match(network: Network, rule: Rule) -> str | None:
-    """The condition of a rule; None when nothing can meet it (an empty group, IPv6)."""
-    peer = _peer(network, rule)
+def _match(family: _Family, network: Network, rule: Rule) -> str | None:
+    """The condition of a rule; None when nothing can meet it (an empty group, the other family)."""
+    peer = _peer(family, network, rule)
     if peer is None:
         return None
     return " ".join(part for part in (peer, _protocol(rule)) if part)
 
 
-def _peer(network: Network, rule: Rule) -> str | None:
+def _peer(family: _Family, network: Network, rule: Rule) -> str | None:
     side = "saddr" if rule.direction == "in" else "daddr"
     if rule.peer.startswith("group:"):
         group = rule.peer.removeprefix("group:")
-        members = [place.address for place in network.attachments if group in place.groups]
-        return f"ip {side} {_set(members)}" if members else None
+        places = (place for place in network.attachments if group in place.groups)
+        members = [own for own in map(family.own, places) if own]
+        return f"{family.word} {side} {_set(members)}" if members else None
     found = ipaddress.ip_network(rule.peer, strict=False)
-    if found.version == 6:
+    if found.version != family.version:
         return None
-    return "" if found.prefixlen == 0 else f"ip {side} {found}"
+    return "" if found.prefixlen == 0 else f"{family.word} {side} {found}"
 
 
 def _protocol(rule: Rule) -> str:
@@ -144,16 +189,17 @@ def _protocol(rule: Rule) -> str:
     return f"meta l4proto {rule.protocol}"
 
 
-def _cut(network: Network, cut: Cut, model: Model) -> Iterator[str]:
+def _cut(family: _Family, network: Network, cut: Cut, model: Model) -> Iterator[str]:
     for near, far in (cut.hosts, cut.hosts[::-1]):
         place = network.attachment(near)
-        others = seen_as(far, model)
-        if place is None or not (others or far == EVERYONE):
+        own = family.own(place) if place else None
+        others = family.of(seen_as(far, model))
+        if own is None or not (others or far == EVERYONE):
             continue
         for here, there in (("saddr", "daddr"), ("daddr", "saddr")):
-            pair = f"ip {here} {place.address} "
+            pair = f"{family.word} {here} {own} "
             if far != EVERYONE:
-                pair += f"ip {there} {_set(others)} "
+                pair += f"{family.word} {there} {_set(others)} "
             yield from (f"{pair}{which}drop" for which in _cut_protocol(cut))
 
 
@@ -176,7 +222,7 @@ def seen_as(host: str, model: Model) -> list[str]:
     if found is None:
         return []
     network, place = found
-    seen = (place.address, place.public, network.subnet(place.subnet).nat)
+    seen = (place.address, place.public, network.subnet(place.subnet).nat, place.ipv6)
     return [address for address in seen if address]
 
 

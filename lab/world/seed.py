@@ -58,10 +58,15 @@ class Seed:
 
     def _network(self) -> dict[str, Any]:
         length = ipaddress.ip_network(self.subnet.cidr).prefixlen
+        own = [f"{self.place.address}/{length}"]
+        ways = [{"to": "0.0.0.0/0", "via": self.subnet.gateway}]
+        if self.place.ipv6:
+            own.append(f"{self.place.ipv6}/128")
+            ways.append({"to": "::/0", "via": addresses.GATEWAY6})
         card = {
-            "addresses": [f"{self.place.address}/{length}"],
-            "routes": [{"to": "0.0.0.0/0", "via": self.subnet.gateway}],
-            "accept-ra": False,  # no IPv6 here; waiting for a router would cost 13 s of each boot
+            "addresses": own,
+            "routes": ways,
+            "accept-ra": False,  # waiting for a router that is silent would cost 13 s of each boot
             "nameservers": {"addresses": [addresses.NAMESERVER]},
         }
         return {"version": 2, "ethernets": {self.place.interface: card}}

@@ -205,10 +205,14 @@ class World:
         site: str = sites.DEFAULT,
         *,
         public: bool = False,
+        ipv6: bool = False,
         within: float = machines.BOOT_SECONDS,
     ) -> Host:
         """A host outside any cloud, at a site of that name; as `create_host`."""
-        self.change(sites.OWNER, lambda model: sites.add(model, spec.name, site, public=public))
+        self.change(
+            sites.OWNER,
+            lambda model: sites.add(model, spec.name, site, public=public, ipv6=ipv6),
+        )
         return self.create_host(spec, within)
 
     def remove_host(self, name: str) -> None:

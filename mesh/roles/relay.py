@@ -17,6 +17,9 @@ _LIMITS: Final = f"{_DIRECTORY}/limits.json"
 _UNIT: Final = "derper.service"
 _RATE: Final = "/etc/mesh/bandwidth.env"
 _RATE_UNIT: Final = "mesh-bandwidth.service"
+_IPV6: Final = "/etc/mesh/ipv6.env"
+_IPV6_SCRIPT: Final = "/usr/local/sbin/mesh-ipv6"
+_IPV6_UNIT: Final = "mesh-ipv6.service"
 _BYTES_PER_MEGABIT: Final = 125_000
 # New connections a second for each CPU, and how many may come at once: a TLS handshake takes
 # about a millisecond of CPU, and the rest is for those who are connected.
@@ -31,12 +34,14 @@ def bundle(
     credential: certificate.Credential | None,
     pinned: secrets.Certificate | None,
     artifacts: parts.Sources,
+    ipv6: str | None = None,
 ) -> Bundle:
     """Everything that a relay runs.
 
     `mesh_key` (64 hexadecimal digits) lets in whoever else has it: other relays and the prober.
     The certificate is `pinned`, or else one that the host gets by itself: with the DNS service's
-    `credential` by DNS-01, without it by HTTP-01.
+    `credential` by DNS-01, without it by HTTP-01. `ipv6` is the host's public IPv6 address, if it
+    has one.
     """
     name = f"{host.name}.{settings.dns.zone}"
     own = settings.relay(host.name)
@@ -55,6 +60,7 @@ def bundle(
             settings, [name], _files(name), ("try-restart", _UNIT), credential, artifacts
         ),
         _bandwidth(host),
+        _ipv6(ipv6) if ipv6 else Bundle(),
         _derper(settings, host, own, mesh_key, artifacts),
         Bundle(checks=(_serves(name, trusted=pinned is None),)),
     )
@@ -86,6 +92,20 @@ def _bandwidth(host: Host) -> Bundle:
     files = (rate, parts.unit_file("relay", _RATE_UNIT))
     unit = Unit(name=_RATE_UNIT, restart_on=tuple(file.path for file in files))
     return Bundle(files=files, units=(unit,))
+
+
+def _ipv6(address: str) -> Bundle:
+    variables = File(path=_IPV6, content=f"MESH_IPV6={address}\n")
+    script = File(path=_IPV6_SCRIPT, content=templates.text("relay", _IPV6_SCRIPT), mode="0755")
+    files = (variables, script, parts.unit_file("relay", _IPV6_UNIT))
+    way_out = Check(
+        what=f"the cloud's router takes packets from {address}",
+        command=("/sbin/ip", "-6", "route", "get", "2000::", "from", address),
+        within_seconds=60,
+        unit=_IPV6_UNIT,
+    )
+    unit = Unit(name=_IPV6_UNIT, restart_on=tuple(file.path for file in files))
+    return Bundle(files=files, units=(unit,), checks=(way_out,))
 
 
 def _derper(

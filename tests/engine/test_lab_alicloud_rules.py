@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lab.resource import CloudError
 from tests.engine.lab_region import Case, Known, RefusedError, Region, case_ids
 
 NETWORK, SWITCH = "alicloud:vpc/network:Network", "alicloud:vpc/switch:Switch"
@@ -216,3 +217,122 @@ def test_a_snat_entry_waits_for_the_address_of_its_gateway(
 
     alicloud.make(ALI_LINK, "nat", allocationId=eip, instanceId=nat)
     alicloud.make("alicloud:vpc/snatEntry:SnatEntry", "entry", **entry)
+
+
+# IPv6
+
+ALI_ADDRESS = "alicloud:vpc/ipv6Address:Ipv6Address"
+ALI_GATEWAY = "alicloud:vpc/ipv6Gateway:Ipv6Gateway"
+ALI_BANDWIDTH = "alicloud:vpc/ipv6InternetBandwidth:Ipv6InternetBandwidth"
+
+
+@pytest.fixture
+def ali_ipv6(alicloud: Region, ali_network: Known) -> Known:
+    """A network with IPv6: a switch, an address in it that nobody has yet, a gateway."""
+    vpc = alicloud.make(NETWORK, "six", cidrBlock="10.1.0.0/16", enableIpv6=True)
+    switch = alicloud.make(SWITCH, "six", **ali_switch(vpc, "10.1.1.0/24", 1))
+    address = alicloud.make(ALI_ADDRESS, "six", vswitchId=switch)
+    return {
+        **ali_network,
+        "plain": ali_network["switch"],
+        "plain vpc": ali_network["vpc"],
+        "vpc": vpc,
+        "switch": switch,
+        "group": alicloud.make(ALI_GROUP, "six", vpcId=vpc),
+        "address id": address,
+        "address": alicloud.output(ALI_ADDRESS, address, "ipv6Address"),
+        "gateway": alicloud.make(ALI_GATEWAY, "six", vpcId=vpc),
+    }
+
+
+def ali_switch(vpc: str, cidr: str, number: int) -> dict[str, Any]:
+    six = {"enableIpv6": True, "ipv6CidrBlockMask": number}
+    return {"vpcId": vpc, "cidrBlock": cidr, "zoneId": "cn-beijing-a", **six}
+
+
+def ali_bandwidth(known: Known, **changes: Any) -> dict[str, Any]:
+    ends = {"ipv6AddressId": known["address id"], "ipv6GatewayId": known["gateway"]}
+    return {**ends, "bandwidth": 20, "internetChargeType": "PayByTraffic", **changes}
+
+
+def test_a_reserved_address_goes_with_a_host_and_gets_bandwidth(
+    alicloud: Region, ali_ipv6: Known
+) -> None:
+    alicloud.make(ALI_INSTANCE, "host", **ali_host(ali_ipv6, ipv6Addresses=[ali_ipv6["address"]]))
+    alicloud.make(ALI_BANDWIDTH, "way", **ali_bandwidth(ali_ipv6))
+
+    with pytest.raises(CloudError, match=r"DependencyViolation|is with"):
+        alicloud.drop(ALI_ADDRESS, "six", ali_ipv6["address id"])
+
+
+ALI_CASES6: list[Case] = [
+    (
+        "bandwidth of an address that nobody has",
+        ALI_BANDWIDTH,
+        lambda k: ali_bandwidth(k),
+        "ipv6AddressId",
+    ),
+    (
+        "a second gateway",
+        ALI_GATEWAY,
+        lambda k: {"vpcId": k["vpc"]},
+        "vpcId",
+    ),
+    (
+        "a gateway of a network without IPv6",
+        ALI_GATEWAY,
+        lambda k: {"vpcId": k["plain vpc"]},
+        "vpcId",
+    ),
+    (
+        "an address in a switch without IPv6",
+        ALI_ADDRESS,
+        lambda k: {"vswitchId": k["plain"]},
+        "vswitchId",
+    ),
+    (
+        "a part that another switch has",
+        SWITCH,
+        lambda k: ali_switch(k["vpc"], "10.1.2.0/24", 1),
+        "ipv6CidrBlockMask",
+    ),
+    (
+        "a part beyond the last",
+        SWITCH,
+        lambda k: ali_switch(k["vpc"], "10.1.2.0/24", 256),
+        "ipv6CidrBlockMask",
+    ),
+    (
+        "a part of a network without IPv6",
+        SWITCH,
+        lambda k: ali_switch(k["plain vpc"], "10.0.9.0/24", 1),
+        "ipv6CidrBlockMask",
+    ),
+    (
+        "an address of elsewhere",
+        ALI_INSTANCE,
+        lambda k: ali_host(k, ipv6Addresses=["2001:db8:ffff::10"]),
+        "ipv6Addresses[0]",
+    ),
+    (
+        "an address and a number of addresses",
+        ALI_INSTANCE,
+        lambda k: ali_host(k, ipv6Addresses=[k["address"]], ipv6AddressCount=1),
+        "ipv6AddressCount",
+    ),
+]
+
+
+@pytest.mark.parametrize(("why", "type", "inputs", "property"), ALI_CASES6, ids=case_ids)
+def test_alicloud_refuses_of_ipv6(
+    alicloud: Region,
+    ali_ipv6: Known,
+    why: str,
+    type: str,
+    inputs: Callable[[Known], dict[str, Any]],
+    property: str,
+) -> None:
+    with pytest.raises(RefusedError) as refused:
+        alicloud.make(type, "case", **inputs(ali_ipv6))
+
+    assert refused.value.property == property, f"{why}: {refused.value}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,107 @@ def test_tencent_keeps_a_key_that_a_host_uses(tencent: Region, tc_network: Known
 
     with pytest.raises(CloudError, match="DependencyViolation"):
         tencent.drop(TC_KEY, "key", tc_network["key"])
+
+
+# IPv6
+
+TC_RANGE = "tencentcloud:Vpc/ipv6CidrBlock:Ipv6CidrBlock"
+TC_PART = "tencentcloud:Vpc/ipv6SubnetCidrBlock:Ipv6SubnetCidrBlock"
+TC_ADDRESS = "tencentcloud:Eni/ipv6Address:Ipv6Address"
+TC_BANDWIDTH = "tencentcloud:Classic/elasticPublicIpv6:ElasticPublicIpv6"
+
+
+@pytest.fixture
+def tc_card(tencent: Region, tc_network: Known) -> Known:
+    """The network with IPv6, and the interface of a host in it."""
+    host = tencent.make(TC_INSTANCE, "host", **tc_host(tc_network))
+    found = tencent.handler.invoke(
+        "tencentcloud:Enis/getInstance:getInstance", {"instanceId": host}
+    )
+    (card,) = found["enis"]
+    assert card["primary"] and card["instanceId"] == host
+    whole = tencent.make(TC_RANGE, "main", vpcId=tc_network["vpc"])
+    part = tencent.output(TC_RANGE, whole, "ipv6CidrBlock").replace("/56", "/64")
+    tencent.make(TC_PART, "main", **tc_part(tc_network, part))
+    return {**tc_network, "card": card["id"], "part": part}
+
+
+def tc_part(known: Known, block: str, **changes: Any) -> dict[str, Any]:
+    part = {"subnetId": known["subnet"], "ipv6CidrBlock": block}
+    return {"vpcId": known["vpc"], "ipv6SubnetCidrBlocks": {**part, **changes}}
+
+
+def test_an_address_of_the_subnet_is_taken_by_one_interface_and_opened(
+    tencent: Region, tc_card: Known
+) -> None:
+    own = tc_card["part"].replace("/64", "10")
+    given = {"networkInterfaceId": tc_card["card"], "ipv6Addresses": [{"address": own}]}
+    address = tencent.make(TC_ADDRESS, "own", **given)
+    tencent.make(TC_BANDWIDTH, "own", ip6Address=own, internetMaxBandwidthOut=20)
+
+    with pytest.raises(CloudError, match="still has the bandwidth"):
+        tencent.drop(TC_ADDRESS, "own", address)
+    with pytest.raises(RefusedError, match="ip6Address"):
+        tencent.make(TC_BANDWIDTH, "again", ip6Address=own)
+
+
+@pytest.mark.parametrize(
+    ("why", "place"), [("an address the cloud keeps", 1), ("an address beyond the subnet", 2**64)]
+)
+def test_an_interface_has_only_addresses_of_its_subnet(
+    tencent: Region, tc_card: Known, why: str, place: int
+) -> None:
+    wanted = IPv6Network(tc_card["part"]).network_address + place
+
+    with pytest.raises(RefusedError) as refused:
+        tencent.make(
+            TC_ADDRESS,
+            "own",
+            networkInterfaceId=tc_card["card"],
+            ipv6Addresses=[{"address": str(wanted)}],
+        )
+
+    assert refused.value.property == "ipv6Addresses[0].address", f"{why}: {refused.value}"
+
+
+TC_CASES6: list[Case] = [
+    (
+        "an interface that is not there",
+        TC_ADDRESS,
+        lambda k: {"networkInterfaceId": "eni-0", "ipv6AddressCount": 1},
+        "networkInterfaceId",
+    ),
+    (
+        "bandwidth of an address that nobody has",
+        TC_BANDWIDTH,
+        lambda k: {"ip6Address": k["part"].replace("/64", "99")},
+        "ip6Address",
+    ),
+    (
+        "a second range of a subnet",
+        TC_PART,
+        lambda k: tc_part(k, k["part"]),
+        "ipv6SubnetCidrBlocks.subnetId",
+    ),
+    (
+        "a range of a network without one",
+        TC_PART,
+        lambda k: {**tc_part(k, k["part"]), "vpcId": k["other"]},
+        "ipv6SubnetCidrBlocks.subnetId",
+    ),
+]
+
+
+@pytest.mark.parametrize(("why", "type", "inputs", "property"), TC_CASES6, ids=case_ids)
+def test_tencent_refuses_of_ipv6(
+    tencent: Region,
+    tc_card: Known,
+    why: str,
+    type: str,
+    inputs: Callable[[Known], dict[str, Any]],
+    property: str,
+) -> None:
+    with pytest.raises(RefusedError) as refused:
+        tencent.make(type, "case", **inputs(tc_card))
+
+    assert refused.value.property == property, f"{why}: {refused.value}"

@@ -181,3 +181,49 @@ def test_a_second_relay_of_a_region_shows_itself_and_who_is_told_of_it(running: 
     told = MAPS | {"derp-bj-bundle"}  # the two hand packets over to each other
     assert bundles_of(found["update"]) == told
     assert len(found["update"]) == len(told), found["update"]
+
+
+IPV6: dict[str, set[str]] = {  # what a relay's IPv6 is made of, by the number of the relay
+    "0": {"Ipv6Address", "Ipv6Gateway", "Ipv6InternetBandwidth"},
+    "1": {"Ipv6CidrBlock", "Ipv6SubnetCidrBlock", "Ipv6Address", "ElasticPublicIpv6"},
+    "2": set(),  # AWS: the network has it from the beginning, the instance is made with it
+}
+
+
+@pytest.mark.parametrize("relay", list(IPV6))
+def test_ipv6_of_a_relay_shows_itself_and_who_is_told_of_it(running: Engine, relay: str) -> None:
+    host = f"derp-{RELAYS[int(relay)]}"
+
+    found = changes(running, {f"relays.{relay}.ipv6": True})
+
+    touched = {step.split()[0] for step in set().union(*found.values())}
+    foreign = {name for name in touched - MAPS if not name.startswith(host)}
+    assert not foreign, "nobody else's"
+    assert bundles_of(found["update"]) >= MAPS, "who is told of all relays"
+    made = {step.rpartition("(")[2].rstrip(":)").rpartition(":")[2] for step in found["create"]}
+    assert IPV6[relay] <= made
+    assert any(step.startswith(f"{host}-ipv6 ") for step in found["create"]), "its AAAA record"
+
+
+def test_only_aws_makes_a_relay_anew_for_ipv6(running: Engine) -> None:
+    anew = {}
+    for number, code in enumerate(RELAYS):
+        found = changes(running, {f"relays.{number}.ipv6": True})
+        replaced = {step for op in found if "replace" in op for step in found[op]}
+        anew[code] = any("nstance:Instance" in step for step in replaced)
+
+    assert anew == {"bj": False, "sh": False, "hk": True, "sg": True}
+
+
+def test_ipv6_of_a_relay_is_turned_on_and_off_by_the_stack_file(tmp_path: Path) -> None:
+    engine = engine_of(tmp_path, {})
+    for wanted in (False, True, False):
+        edits = {f"relays.{number}.ipv6": wanted for number in range(4)}
+        write_stack(engine.program, edits)
+
+        engine.run("up", "--stack", "prod", "--yes", "--skip-preview").check()
+
+        again = ("up", "--stack", "prod", "--yes", "--skip-preview", "--expect-no-changes")
+        engine.run(*again).check()
+        hosts = engine.stack_outputs("prod")["hosts"]
+        assert [("ipv6" in hosts[f"derp-{code}"]) for code in RELAYS] == [wanted] * 4

@@ -36,7 +36,9 @@ class Recorder(pulumi.runtime.Mocks):
         ids = {"id": "image-1", "ids": ["image-1"], "appId": "1250000000", "zoneId": "Z1"}
         domains = [{"name": name, "punycode": name, "domainId": id} for name, id in _DOMAINS]
         account = {"ownerUin": "100000000001", "uin": "100000000002"}
-        return {**ids, **account, "images": [image], "domainLists": domains}, []
+        cards = [{"id": "eni-2", "primary": False}, {"id": "eni-1", "primary": True}]
+        lists = {"images": [image], "domainLists": domains, "enis": cards}
+        return {**ids, **account, **lists}, []
 
     def of(self, part: str) -> list[dict[str, Any]]:
         """The inputs of every resource whose type contains `part`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -45,6 +46,16 @@ def test_every_relay_is_in_the_map_at_its_address() -> None:
     }
     assert list(made["regions"]) == ["900", "901", "902", "903"]
     assert "certname" not in made["regions"]["900"]["nodes"][0]
+
+
+def test_a_relay_with_ipv6_has_both_addresses_in_the_map() -> None:
+    nodes = dataclasses.replace(bundles.RELAYS, ipv6={"derp-hk": "2001:db8::10"})
+
+    regions = derp.full(stacks.load("prod"), nodes)["regions"]
+
+    node = regions["902"]["nodes"][0]
+    assert (node["ipv4"], node["ipv6"]) == ("198.51.100.3", "2001:db8::10")
+    assert regions["903"]["nodes"][0]["ipv6"] == "none"
 
 
 def test_derpprobe_gets_the_same_map_in_its_own_spelling_without_ipv6() -> None:

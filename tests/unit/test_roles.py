@@ -302,3 +302,15 @@ def test_every_host_of_the_database_lets_the_arbiter_knock() -> None:
         for port in (2379, 5432, 8008):
             allowing = [rule for rule in host.rules if rule.first_port <= port <= rule.last_port]
             assert any(arbiter in source for rule in allowing for source in rule.sources)
+
+
+def test_a_relay_with_ipv6_takes_its_address_and_is_checked_for_a_way_out() -> None:
+    plain = bundles.build("prod", "derp-bj")
+    relay = bundles.build("prod", "derp-bj", {"relays.0.ipv6": True})
+
+    more = bundles.files(relay).keys() - bundles.files(plain).keys()
+    (unit,) = [unit for unit in relay.units if unit not in plain.units]
+    (check,) = [check for check in relay.checks if check not in plain.checks]
+    assert bundles.files(relay)["/etc/mesh/ipv6.env"].content == f"MESH_IPV6={bundles.IPV6}\n"
+    assert set(unit.restart_on) == more
+    assert bundles.IPV6 in check.command

@@ -54,6 +54,36 @@ def test_databases_have_no_public_address_and_open_nothing_to_the_world() -> Non
         assert [rule.protocol for rule in open_to_all] == ["icmp"]
 
 
+def test_without_the_setting_nobody_has_ipv6() -> None:
+    built = stacks.build("prod")
+
+    assert not any(host.ipv6 for host in built.hosts)
+    ranges = {network.cloud for network in built.networks if network.ipv6}
+    assert ranges <= {"aws"}, "where one is free, and cannot be given back"
+    assert not any(s.version == 6 for host in built.hosts for r in host.rules for s in r.sources)
+
+
+def test_a_relay_with_ipv6_is_open_to_it_on_the_same_ports() -> None:
+    host = stacks.build("prod", {"relays.1.ipv6": True}).host("derp-sh")
+
+    def ports(family: topology.Source) -> set[tuple[str, int]]:
+        return {
+            (rule.protocol.removesuffix("v6"), rule.first_port)
+            for rule in host.rules
+            if family in rule.sources
+        }
+
+    assert host.ipv6
+    assert ports(topology.EVERYWHERE6) == ports(topology.EVERYWHERE)
+
+
+def test_an_ipv6_address_lies_beyond_what_clouds_keep() -> None:
+    subnet = topology.ipv6_subnet("2001:db8:5:100::/56")
+
+    assert subnet == "2001:db8:5:100::/64"
+    assert topology.ipv6_address(subnet) == "2001:db8:5:100::10"
+
+
 def test_operators_come_in_by_ssh_only_from_their_networks() -> None:
     settings, built = stacks.load("prod"), stacks.build("prod")
 

@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from mesh import bundle, settings, topology, userdata
+from tests import stacks
 
 STACKS: Final = ("prod", "staging", "lab")
 SYSTEMS: Final = ("debian-12", "ubuntu-22.04")
@@ -147,7 +148,8 @@ def test_what_arrives_is_enough_to_apply_a_bundle(tmp_path: Path) -> None:
 
 STATEMENT: Final = re.compile(
     r"(?:ip saddr \{ (?P<sources>[^}]+) \} )?"
-    r"(?:ip protocol icmp|meta nfproto ipv4 (?P<protocol>tcp|udp) dport (?P<ports>[\d-]+)) "
+    r"(?:ip protocol icmp"
+    r"|(?P<family>meta nfproto ipv4 )?(?P<protocol>tcp|udp) dport (?P<ports>[\d-]+)) "
     r'accept comment "(?P<why>[^"]+)"'
 )
 
@@ -156,26 +158,44 @@ def understood(line: str) -> topology.Rule:
     """The rule that an nftables statement stands for."""
     found = STATEMENT.fullmatch(line.strip())
     assert found, f"not a statement of a rule: {line}"
-    sources = (found["sources"] or str(topology.EVERYWHERE)).split(", ")
+    sources: tuple[topology.Source, ...] = (topology.EVERYWHERE,)
+    if found["sources"]:
+        sources = tuple(IPv4Network(source) for source in found["sources"].split(", "))
+    elif found["protocol"] and not found["family"]:
+        sources = (topology.EVERYWHERE, topology.EVERYWHERE6)
     first, _, last = (found["ports"] or "0").partition("-")
     protocols: dict[str | None, topology.Protocol] = {"tcp": "tcp", "udp": "udp", None: "icmp"}
     return topology.Rule(
         protocol=protocols[found["protocol"]],
         first_port=int(first),
         last_port=int(last or first),
-        sources=tuple(IPv4Network(source) for source in sources),
+        sources=sources,
         why=found["why"],
     )
 
 
-@pytest.mark.parametrize("name", ["hs-1", "pg-1", "ops-1", "derp-bj"])
-def test_the_firewall_of_a_host_says_what_its_security_group_says(name: str) -> None:
-    chosen = load("prod")
-    host = topology.build(chosen).host(name)
-    ruleset = content(parsed(chosen, host), "/etc/nftables.conf")
-    lines = [line for line in ruleset.splitlines() if "comment" in line]
-    assert tuple(understood(line) for line in lines) == host.rules
+def own_firewall(host: topology.Host) -> tuple[topology.Rule, ...]:
+    """The rules in the user-data of a host of stack prod."""
+    ruleset = content(parsed(load("prod"), host), "/etc/nftables.conf")
     assert "hook input priority filter; policy drop" in ruleset
+    return tuple(understood(line) for line in ruleset.splitlines() if "comment" in line)
+
+
+@pytest.mark.parametrize("name", ["hs-1", "pg-1", "ops-1"])
+def test_the_firewall_of_a_host_says_what_its_security_group_says(name: str) -> None:
+    host = topology.build(load("prod")).host(name)
+
+    assert own_firewall(host) == host.rules
+
+
+@pytest.mark.parametrize("ipv6", [False, True])
+def test_the_firewall_of_a_relay_is_ready_for_an_address_that_comes_later(ipv6: bool) -> None:
+    host = stacks.build("prod", {"relays.0.ipv6": ipv6}).host("derp-bj")
+    with_ipv6 = stacks.build("prod", {"relays.0.ipv6": True}).host("derp-bj")
+
+    # Any ICMPv6 passes every host's own firewall.
+    wanted = tuple(rule for rule in with_ipv6.rules if rule.protocol != "icmpv6")
+    assert own_firewall(host) == wanted
 
 
 def test_a_range_of_ports_is_one_statement() -> None:

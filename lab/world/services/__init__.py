@@ -1,5 +1,5 @@
-"""The public world of a lab: name server, package mirror, object store, DNS APIs,
-ACME.
+"""The public world of a lab: name server, package mirror, object store, DNS APIs, ACME, and
+what routers say.
 
 Each is a process of its own inside the lab's internet (the mirror with its sockets only). It is
 started here, survives whoever started it, and is found again by its record in <state>/services.
@@ -17,7 +17,7 @@ from lab.world.command import inside, until
 from lab.world.errors import WorldError
 from lab.world.state import State
 
-ALL: Final = ("nameserver", "mirror", "objectstore", "dnsapi", "acme", "distance")
+ALL: Final = ("nameserver", "mirror", "objectstore", "dnsapi", "acme", "routers", "distance")
 _ON_DEMAND: Final = {"distance"}
 _OUTSIDE: Final = {"mirror"}  # it needs this machine's own network for what it fetches
 START_SECONDS: Final = 20

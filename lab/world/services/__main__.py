@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lab.world import services
-from lab.world.services import acme, distance, mirror, nameserver, objectstore
+from lab.world.services import acme, distance, mirror, nameserver, objectstore, routers
 from lab.world.services.dnsapi import server
 from lab.world.state import State
 
@@ -17,6 +17,7 @@ MAIN = {
     "objectstore": objectstore.serve,
     "dnsapi": server.serve,
     "acme": acme.serve,
+    "routers": routers.serve,
     "distance": distance.serve,
 }
 

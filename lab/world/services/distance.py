@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import ipaddress
 import os
-import socket
 import struct
 from collections.abc import Callable
 from typing import Any, Final
@@ -21,7 +21,8 @@ from lab.world.state import State, read_json
 _TUNSETIFF: Final = 0x400454CA
 _IFF_TUN_NO_PI: Final = 0x1001
 _PACKET: Final = 65536
-_ADDRESSES: Final = slice(12, 20)  # source and destination, in an IPv4 header
+# Source and destination in a header, by the version at its beginning.
+_ADDRESSES: Final = {4: slice(12, 20), 6: slice(8, 40)}
 
 Delays = dict[bytes, float]  # seconds, by the two addresses
 
@@ -40,11 +41,13 @@ async def _serve(state: State, ready: Callable[[], None]) -> None:
         f"link set {addresses.FAR} up",
         f"route replace default dev {addresses.FAR} table {addresses.FAR_TABLE}",
     )
+    way6 = f"route replace default dev {addresses.FAR} table {addresses.FAR_TABLE}"
+    ip(state.namespace("internet"), way6, family=6)
     loop = asyncio.get_running_loop()
 
     def pass_on() -> None:
         packet = os.read(device, _PACKET)
-        delay = delays.get(packet[_ADDRESSES])
+        delay = delays.get(packet[_ADDRESSES[packet[0] >> 4]])
         if delay is not None:
             loop.call_later(delay, os.write, device, packet)
 
@@ -56,6 +59,6 @@ async def _serve(state: State, ready: Callable[[], None]) -> None:
 def _delays(pairs: list[dict[str, Any]]) -> Delays:
     found: Delays = {}
     for pair in pairs:
-        one, other = (socket.inet_aton(address) for address in pair["between"])
+        one, other = (ipaddress.ip_address(address).packed for address in pair["between"])
         found[one + other] = found[other + one] = pair["milliseconds"] / 1000
     return found
