@@ -59,7 +59,12 @@ END
 
 say() { printf 'mesh-client: %s\n' "$*" >&2; }
 
-json() { printf '"%s"' "$(printf '%s' "$1" | tr -d '\000-\037' | sed 's/[\\"]/\\&/g')"; }
+json() {
+    case $1 in
+    true | false) printf %s "$1" ;;
+    *) printf '"%s"' "$(printf '%s' "$1" | tr -d '\000-\037' | sed 's/[\\"]/\\&/g')" ;;
+    esac
+}
 
 # The line on standard output: RESULT, then pairs of a name and a text
 tell() {
@@ -284,7 +289,7 @@ from_repository() {
     need gpg "gnupg on Debian and Ubuntu, gnupg2 on RHEL and Rocky"
     now=$(installed)
     if [ -z "$now" ] || { [ -n "$version" ] && [ "$now" != "$version" ]; }; then
-        step "install the package tailscale $version from $repository" package
+        step "install the package tailscale${version:+ $version} from $repository" package
     fi
 }
 
@@ -453,7 +458,8 @@ key_fits() {
     *00) ;;
     *) fail "$KEY" "--key-file $key: others may read it; chmod 600 it" ;;
     esac
-    grep -Eqx '[A-Za-z0-9_-]+' "$key" || fail "$KEY" "--key-file $key: holds no key"
+    { grep -Eqx '[A-Za-z0-9_-]+' "$key" && [ "$(grep -c '' "$key")" -eq 1 ]; } ||
+        fail "$KEY" "--key-file $key: must hold the key in one line, and nothing else"
     key=$(realpath "$key")
 }
 
