@@ -25,6 +25,7 @@ async def main() -> None:
     pulumi.export("operators_key", mesh.operators_key)
     pulumi.export("keys", mesh.keys)
     pulumi.export("api_keys", mesh.api_keys)
+    pulumi.export("clients", mesh.clients)
     pulumi.export("access", access.reach(policy))
     pulumi.export("peers", mesh.peers)
 

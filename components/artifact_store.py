@@ -30,13 +30,14 @@ class ArtifactStore(pulumi.ComponentResource):
     Produces: the source (address and hash) of each program of the plan.
     """
 
+    plan: artifacts.Store
     base_url: pulumi.Output[str]
 
     def __init__(
         self, name: str, args: ArtifactStoreArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("mesh:artifacts:ArtifactStore", name, None, opts)
-        plan = args.plan
+        self.plan = plan = args.plan
         self._artifacts = {name: args.artifacts[name] for name in plan.artifacts}
         self.base_url = clouds.of(plan.cloud).bucket(
             name,

@@ -28,6 +28,7 @@ from mesh.settings import Settings
 _BASTION = "ops-1"  # the way to hosts without a public address
 # Pulumi runs a program in its own folder; absolute paths would differ between checkouts.
 _MANIFEST = Path("dist/manifest.json")
+_INSTALLER = Path("clients/install.sh")
 _POLICY = Path("policy")
 
 # Turns of the event loop that a registration takes from its declaration to the engine.
@@ -55,7 +56,9 @@ class Installation:
 
     def __init__(self, settings: Settings) -> None:
         # What can be wrong is read before the engine is sent anything.
-        self._artifacts = artifacts.load(_MANIFEST, settings.headscale_build)
+        installer = artifacts.installer(_INSTALLER)
+        built = artifacts.load(_MANIFEST, settings.headscale_build)
+        self._artifacts = built | {installer.name: installer}
         self._declared = registry.load(_POLICY)
         self.peers = policy_cost.told(settings, self._declared)  # by group of policy/nodes.yaml
         self._settings = settings
@@ -124,6 +127,25 @@ class Installation:
     def api_keys(self) -> pulumi.Output[dict[str, str]]:
         """Keys of Headscale's API by name; secret."""
         return self._registry.api_keys
+
+    @property
+    def clients(self) -> dict[str, Any]:
+        """What a machine needs to join: programs by name with their hashes, where they are, and the
+        rules of which a node's name follows one. A store that is not `everywhere` serves the hosts
+        of its region only."""
+        names = (artifacts.INSTALLER, *artifacts.CLIENT)
+        rules = self._settings.node_names
+        return {
+            "programs": {name: self._artifacts[name].sha256 for name in names},
+            "stores": {
+                f"{store.plan.cloud}-{store.plan.region}": {
+                    "url": store.base_url,
+                    "everywhere": store.plan.everywhere,
+                }
+                for store in dict.fromkeys(self._stores.values())
+            },
+            "names": [rules.server, rules.device],
+        }
 
     def _in(self, cloud: Cloud, region: str) -> pulumi.ResourceOptions:
         """Options of whatever is made in a region: one provider each, made when first needed."""

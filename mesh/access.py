@@ -172,8 +172,8 @@ def allows(policy: Policy, source: Node, destination: Node, port: int, protocol:
 def acquainted(policy: Policy, one: Node, other: Node) -> bool:
     """Whether Headscale tells two nodes of each other: when a rule opens any port, either way."""
     return any(
-        _is_source(policy, opening.source, source)
-        and _is_destination(policy, opening.destination, source, destination)
+        is_source(policy, opening.source, source)
+        and is_destination(policy, opening.destination, source, destination)
         for opening in policy.openings
         for source, destination in ((one, other), (other, one))
     )

@@ -24,6 +24,9 @@ _HEADSCALE: Final[dict[HeadscaleBuild, str]] = {
     "patched": "headscale",
     "stock": "headscale-stock",
 }
+# What machines fetch that join the mesh, from any store: clients/install.sh, and what it installs.
+INSTALLER: Final = "install.sh"
+CLIENT: Final[tuple[str, ...]] = ("tailscale", "tailscaled")
 # OSS serves mainland hosts only by an endpoint that reaches no further than the region.
 _STORE_IN_EACH_REGION: Final[frozenset[Cloud]] = frozenset({"alicloud"})
 
@@ -57,6 +60,11 @@ class Store:
     artifacts: tuple[str, ...]
     hosts: tuple[str, ...]
 
+    @property
+    def everywhere(self) -> bool:
+        """Whether it can be reached from outside its region."""
+        return self.cloud not in _STORE_IN_EACH_REGION
+
 
 def load(path: Path, headscale: HeadscaleBuild = "patched") -> dict[str, Artifact]:
     """The artifacts that dist/manifest.json lists, by name; "headscale" is the build that is asked
@@ -85,8 +93,18 @@ def load(path: Path, headscale: HeadscaleBuild = "patched") -> dict[str, Artifac
     return {**artifacts, "headscale": replace(artifacts[build], name="headscale")}
 
 
+def installer(path: Path) -> Artifact:
+    """The script that puts a machine into the mesh. ArtifactError when it cannot be read."""
+    try:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"{path}: {error.strerror}; run this in the repository") from error
+    return Artifact(name=INSTALLER, version=sha256[:12], sha256=sha256, path=path)
+
+
 def _complete(path: Path, artifacts: Mapping[str, Artifact], build: str) -> None:
-    needed = {name for names in NEEDED.values() for name in names} - {"headscale"} | {build}
+    named = {name for names in (*NEEDED.values(), CLIENT) for name in names}
+    needed = named - {"headscale"} | {build}
     missing = sorted(
         name for name in needed if name not in artifacts or not artifacts[name].path.is_file()
     )
@@ -118,7 +136,8 @@ def stores(topology: Topology) -> tuple[Store, ...]:
 
 
 def _needed(topology: Topology, hosts: list[str]) -> tuple[str, ...]:
-    return tuple(sorted({name for host in hosts for name in NEEDED[topology.host(host).role]}))
+    needed = {name for host in hosts for name in NEEDED[topology.host(host).role]}
+    return tuple(sorted({*needed, *CLIENT, INSTALLER}))
 
 
 def bucket_name(environment: str, zone: str, region: str) -> str:

@@ -16,6 +16,7 @@ import typer
 from meshctl import options, show, stack
 from meshctl.commands import (
     addresses,
+    clients,
     derp,
     drill,
     handover,
@@ -71,6 +72,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(keys.app, name="keys")
 app.add_typer(tag.app, name="tag")
 app.add_typer(addresses.app, name="addresses")
+app.add_typer(clients.app, name="clients")
 
 
 def main(words: Sequence[str]) -> int:

@@ -41,6 +41,21 @@ class Host(_Frozen):
         return self.address == self.private_address
 
 
+class Store(_Frozen):
+    """Where programs are; `everywhere` is whether it serves more than the hosts of its region."""
+
+    url: str
+    everywhere: bool
+
+
+class Clients(_Frozen):
+    """What a machine needs to join: hashes of programs by name, stores, rules for its name."""
+
+    programs: dict[str, str]
+    stores: dict[str, Store]
+    names: tuple[str, ...]
+
+
 class Mesh(_Frozen):
     """What a stack has put up."""
 
@@ -48,6 +63,7 @@ class Mesh(_Frozen):
     bastion: str
     hosts: dict[str, Host]
     operators_key: SecretStr
+    clients: Clients | None = None  # none of a stack that an older version brought up
 
     def names(self, *roles: Role) -> tuple[str, ...]:
         """The hosts of some roles, in that order."""

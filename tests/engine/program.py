@@ -11,7 +11,7 @@ from lab.engine import Engine
 from tests import stacks
 
 PROGRAM = ("Pulumi.yaml", "__main__.py", "components", "mesh", "relays", "guard", "cloud-init",
-           "roles", "policy", "dist", ".venv")  # fmt: skip
+           "roles", "policy", "clients", "dist", ".venv")  # fmt: skip
 
 
 def engine_of(folder: Path, changes: dict[str, Any]) -> Engine:

@@ -132,7 +132,7 @@ def test_the_model_agrees_with_itself_node_by_node() -> None:
 def test_a_listed_node_with_tags_belongs_to_nobody() -> None:
     row = {"given_name": "w", "user": {"name": "tagged-devices"}, "tags": ["tag:web"]}
     (node,) = plan.listed([{**row, "ip_addresses": ["100.64.0.9"]}]).values()
-    assert (node.owner, node.tags) == (None, {"tag:web"})
+    assert (node.owner, node.tags) == (None, frozenset({"tag:web"}))
 
 
 # What servers take

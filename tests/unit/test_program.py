@@ -58,7 +58,8 @@ def seen() -> Seen:
 def program(tmp_path_factory: pytest.TempPathFactory, seen: Seen) -> Recorder:
     """Everything that stack prod asks for, from a folder with small stand-ins for the programs."""
     folder = tmp_path_factory.mktemp("program")
-    (folder / "policy").symlink_to(stacks.REPOSITORY / "policy")
+    for name in ("clients", "policy"):
+        (folder / name).symlink_to(stacks.REPOSITORY / name)
     _write_manifest(folder / "dist")
     recorder = Recorder(_answer)
     with pytest.MonkeyPatch.context() as patch:
@@ -69,7 +70,8 @@ def program(tmp_path_factory: pytest.TempPathFactory, seen: Seen) -> Recorder:
 
 def _write_manifest(dist: Path) -> None:
     entries = {}
-    for name in {name for needed in artifacts.NEEDED.values() for name in needed}:
+    needed = (*artifacts.NEEDED.values(), artifacts.CLIENT)
+    for name in {name for names in needed for name in names}:
         sha256 = hashlib.sha256(name.encode()).hexdigest()
         path = dist / sha256 / name
         path.parent.mkdir(parents=True)
