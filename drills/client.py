@@ -37,9 +37,10 @@ class Client:
     host: Host
 
     @classmethod
-    def boot(cls, world: World, name: str) -> Client:
-        """A fresh machine with a public address."""
-        host = world.add_host(HostSpec(name=name, user_data=b"#cloud-config\n"), public=True)
+    def boot(cls, world: World, name: str, *, ipv6: bool = False) -> Client:
+        """A fresh machine with a public address, and with IPv6 if asked."""
+        spec = HostSpec(name=name, user_data=b"#cloud-config\n")
+        host = world.add_host(spec, public=True, ipv6=ipv6)
         for program in ("tailscale", "tailscaled"):
             install(host, program)
         _write(host, "/etc/systemd/system/tailscaled.service", _UNIT.encode(), "644")

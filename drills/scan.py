@@ -24,30 +24,33 @@ def checksum(data):
 
 def syn(source, target, port):
     head = struct.pack("!HHIIBBHHH", FROM, port, 1, 0, 5 << 4, 2, 1024, 0, 0)
-    pseudo = source + target + struct.pack("!BBH", 0, socket.IPPROTO_TCP, len(head))
+    # The sum is the same in whichever order: length and protocol, in words of 16 bits.
+    pseudo = source + target + struct.pack("!HH", len(head), socket.IPPROTO_TCP)
     return head[:16] + struct.pack("!H", checksum(pseudo + head)) + head[18:]
 
-def answers(raw, target, until, found):
+def answers(raw, address, until, found):
     while (left := until - time.monotonic()) > 0 and select.select([raw], [], [], left)[0]:
-        packet = raw.recv(2048)
-        start = (packet[0] & 15) * 4
-        port, local = struct.unpack("!HH", packet[start:start + 4])
-        if packet[12:16] == target and local == FROM and packet[start + 13] & 0x12 == 0x12:
+        packet, peer = raw.recvfrom(2048)
+        if raw.family == socket.AF_INET:  # only there with the header of IP before it
+            packet = packet[(packet[0] & 15) * 4:]
+        port, local = struct.unpack("!HH", packet[:4])
+        if peer[0] == address and local == FROM and packet[13] & 0x12 == 0x12:
             found.add(port)
 
 def scan(address):
-    target, found = socket.inet_aton(address), set()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+    family, found = socket.AF_INET6 if ":" in address else socket.AF_INET, set()
+    with socket.socket(family, socket.SOCK_DGRAM) as way:
         way.connect((address, 9))
-        source = socket.inet_aton(way.getsockname()[0])
-    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
+        source = socket.inet_pton(family, way.getsockname()[0])
+    target = socket.inet_pton(family, address)
+    with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         for _ in range(2):
             for port in PORTS:
                 raw.sendto(syn(source, target, port), (address, 0))
                 if port % BATCH == 0:
-                    answers(raw, target, time.monotonic() + 0.005, found)
-            answers(raw, target, time.monotonic() + WAIT, found)
+                    answers(raw, address, time.monotonic() + 0.005, found)
+            answers(raw, address, time.monotonic() + WAIT, found)
     return sorted(found)
 
 print(json.dumps({address: scan(address) for address in sys.argv[1:]}))

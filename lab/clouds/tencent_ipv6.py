@@ -89,8 +89,10 @@ def _address_outputs(request: Request, id: str) -> Mapping[str, Any]:
 
 def _address_is_closed(request: Request) -> Iterator[CloudError]:
     known = request.store.get(request.cloud, request.type, request.id)
+    elsewhere = {text for other in _others(request) for text in _named(other.outputs)}
+    own = {*_named(known.outputs)} - elsewhere if known else set()
     for other in request.others(names.IPV6_BANDWIDTH):
-        if known and other.inputs["ip6Address"] in _named(known.outputs):
+        if other.inputs["ip6Address"] in own:
             text = f"{other.inputs['ip6Address']} still has the bandwidth {other.name!r}"
             yield CloudError("InvalidAddressState", text, "ipv6Addresses")
 

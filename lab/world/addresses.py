@@ -25,6 +25,7 @@ INTERNET: Final = "198.19.255.254"  # the router of all routers
 SITES: Final = ipaddress.ip_network("203.0.113.0/24")  # RFC 5737: everyone outside the clouds
 OPERATOR: Final = "203.0.113.10"
 SITES6: Final = ipaddress.IPv6Network("2001:db8:f000::/48")  # one /64 for each
+INTERNET6: Final = "2001:db8:f000::1"
 OPERATOR6: Final = "2001:db8:f000::10"
 FIRST_SITE: Final = 20  # host part of the first address given to a plain host or its network
 

@@ -51,11 +51,13 @@ def found(state: State) -> None:
     )
     ip(internet, *(f"addr add {address}/32 dev lo" for address in own))
     _uplink(state, operator, "operator", addresses.OPERATOR)
+    ip(operator, f"addr add {addresses.OPERATOR6}/128 dev {addresses.UPLINK} nodad")
+    # Of the services only those that call have IPv6, such as the ACME server.
     ip(
-        operator,
-        f"addr add {addresses.OPERATOR6}/128 dev {addresses.UPLINK} nodad",
+        internet,
+        f"addr add {addresses.INTERNET6}/128 dev lo nodad",
+        _way6("operator", addresses.OPERATOR6),
     )
-    ip(internet, _way6("operator", addresses.OPERATOR6))
 
 
 def apply(state: State, model: Model) -> None:
@@ -219,7 +221,9 @@ def _host_routes6(router: str) -> dict[str, str]:
     return {
         route["dst"]: route["dev"]
         for route in routes
-        if "/" not in route["dst"] and route["dst"] != "default"
+        if "/" not in route["dst"]
+        and route["dst"] != "default"
+        and route.get("protocol") != "kernel"
     }
 
 

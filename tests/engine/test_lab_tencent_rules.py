@@ -268,3 +268,22 @@ def test_tencent_refuses_of_ipv6(
         tencent.make(type, "case", **inputs(tc_card))
 
     assert refused.value.property == property, f"{why}: {refused.value}"
+
+
+def test_an_address_goes_with_its_host_and_is_the_next_ones(
+    tencent: Region, tc_card: Known
+) -> None:
+    own = tc_card["part"].replace("/64", "10")
+    entries = [{"address": own}]
+    old = tencent.make(TC_ADDRESS, "own", networkInterfaceId=tc_card["card"], ipv6Addresses=entries)
+    tencent.make(TC_BANDWIDTH, "own", ip6Address=own)
+    (host,) = tencent.store.all("tencentcloud", TC_INSTANCE)
+    tencent.handler.lose(host)
+    tencent.make(TC_INSTANCE, "next", **tc_host(tc_card))
+    found = tencent.handler.invoke("tencentcloud:Enis/getInstance:getInstance", {})
+
+    (card,) = found["enis"]
+    tencent.make(TC_ADDRESS, "next", networkInterfaceId=card["id"], ipv6Addresses=entries)
+    tencent.drop(TC_ADDRESS, "own", old)
+
+    assert [r.id for r in tencent.store.all("tencentcloud", TC_ADDRESS)] == [card["id"]]

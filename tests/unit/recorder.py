@@ -27,7 +27,8 @@ class Recorder(pulumi.runtime.Mocks):
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         self.made.append((args.typ, args.name, args.inputs))
         address = {"publicIp": "203.0.113.9", "ipAddress": "203.0.113.9"}
-        return f"{args.name}-id", {**address, **self.answers(args.name), **args.inputs}
+        ipv6 = {"ipv6CidrBlock": "2001:db8:9::/56"}
+        return f"{args.name}-id", {**address, **ipv6, **self.answers(args.name), **args.inputs}
 
     def call(
         self, args: pulumi.runtime.MockCallArgs

@@ -10,7 +10,8 @@ import pytest
 from mesh import artifacts
 from mesh.settings import HeadscaleBuild
 
-NAMES = {name for needed in artifacts.NEEDED.values() for name in needed} | {"headscale-stock"}
+NAMES = {name for needed in (*artifacts.NEEDED.values(), artifacts.CLIENT) for name in needed}
+NAMES |= {"headscale-stock"}
 
 
 @pytest.fixture
