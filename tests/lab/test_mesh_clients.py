@@ -19,6 +19,27 @@ DECOY = "decoy-0123456789abcdef"
 RECORD, ADDRESS = "grafana.ts.company.local", "100.64.2.10"  # an extra record of stack lab
 EVIL = "/run/evil-store"
 PORT = 8080
+PROXY_LOG = "/run/proxy.log"
+PROXY = f"""
+import select, socket, socketserver
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        where = self.rfile.readline().split()[1].decode()
+        while self.rfile.readline().strip():
+            continue
+        with open("{PROXY_LOG}", "a") as log:
+            print(where, file=log)
+        host, port = where.rsplit(":", 1)
+        with socket.create_connection((host, int(port))) as out:
+            self.wfile.write(b"HTTP/1.1 200 OK\\r\\n\\r\\n")
+            pair = [self.connection, out]
+            while True:
+                for one in select.select(pair, [], [])[0]:
+                    if not (data := one.recv(65536)):
+                        return
+                    pair[one is pair[0]].sendall(data)
+socketserver.ThreadingTCPServer(("127.0.0.1", {PORT}), Handler).serve_forever()
+"""
 FIVE_MINUTES = 300  # plan 1.2
 
 
@@ -83,10 +104,8 @@ def test_a_program_with_another_hash_is_refused_and_nothing_is_half_done(plain: 
     store = ["python3", "-m", "http.server", "--bind", "127.0.0.1", "--directory", EVIL, str(PORT)]
     served = Running(plain.host, store, quiet=True)
     try:
-        url = f"http://127.0.0.1:{PORT}"
-        asked = ["curl", "-s", "-o", "/dev/null", "--max-time", "3", url]
-        until(lambda: plain.host.exec(asked, check=False).status == 0, within=60, what="that store")
-        ended = plain.join("--store", url)
+        until(lambda: _listens(plain.host), within=60, what="that store", poll=0.5)
+        ended = plain.join("--store", f"http://127.0.0.1:{PORT}")
     finally:
         served.end()
 
@@ -136,6 +155,48 @@ def test_a_locked_down_machine_refuses_whom_the_policy_lets_in(plain: Plain, mes
     assert "pong" in pong, "the tunnel was there all the time"
 
 
+def test_a_locked_down_machine_offers_no_routes_any_more(plain: Plain) -> None:
+    plain.join()
+    plain.host.exec(["tailscale", "set", "--advertise-routes=10.99.0.0/16"])
+    kept = plain.join()
+    offered = plain.host.exec(["tailscale", "get", "advertise-routes"]).stdout.strip()
+
+    taken = plain.join("--profile", "locked-down")
+
+    assert (kept.told["changed"], offered) == (False, "10.99.0.0/16")
+    assert taken.told["steps"] == ["set the preferences of profile locked-down"]
+    assert plain.host.exec(["tailscale", "get", "advertise-routes"]).stdout.strip() == ""
+    assert not plain.join("--profile", "locked-down").told["changed"]
+
+
+def test_a_node_that_was_taken_down_comes_up_again_without_a_key(plain: Plain) -> None:
+    plain.join()
+    plain.host.exec(["tailscale", "down"])
+
+    ended = joining.run_line(plain.host, plain.line)
+
+    assert (ended.status, ended.told["steps"]) == (0, ["bring the node up again"])
+    until(lambda: plain.live.nodes()[NAME].get("online", False), within=60, what=f"{NAME} online")
+
+
+def test_a_machine_behind_a_proxy_joins_through_it(plain: Plain) -> None:
+    through = f"sudo https_proxy=http://127.0.0.1:{PORT} sh mesh-install.sh"
+    proxy = Running(plain.host, ["python3", "-c", PROXY], quiet=True)
+    try:
+        until(lambda: _listens(plain.host), within=60, what="the proxy", poll=0.5)
+        ended = joining.run_line(
+            plain.host, plain.line.replace("sudo sh mesh-install.sh", through), plain.key
+        )
+    finally:
+        proxy.end()
+
+    assert ended.status == 0, ended.said
+    asked = plain.host.exec(["cat", PROXY_LOG]).stdout.split()
+    stores = plain.live.outputs["clients"]["stores"].values()
+    assert _at(plain.live.url) in asked, "tailscaled went through it"
+    assert {_at(store["url"]) for store in stores} & {*asked}, "and so did the downloads"
+
+
 def test_a_machine_that_has_joined_resolves_names_of_the_mesh(plain: Plain) -> None:
     plain.join()
     asked = ["getent", "ahostsv4", RECORD]
@@ -175,6 +236,15 @@ def _text(path: Path) -> str:
         return path.read_bytes().decode(errors="replace")
     except (FileNotFoundError, ProcessLookupError):  # it has ended
         return ""
+
+
+def _at(url: str) -> str:
+    """What a proxy is asked for."""
+    return f"{url.removeprefix('https://')}:443"
+
+
+def _listens(host: Host) -> bool:
+    return f":{PORT} " in host.exec(["ss", "-Hltn"]).stdout
 
 
 def _started(host: Host) -> str:
