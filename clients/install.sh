@@ -537,6 +537,8 @@ remove_files() {
 }
 
 trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' HUP TERM
 arguments "$@"
 exec 3<&0 </dev/null # only tailscale may read the key from standard input
 case $action in
