@@ -443,7 +443,7 @@ join() {
         key_fits
         set -- "$@" --auth-key="file:$key"
     elif [ "$profile" = workstation ]; then
-        say "an administrator must approve the address that follows" && timeout=600
+        say "an administrator must register the ID in the address that follows" && timeout=600
     else
         fail "$KEY" "profile $profile needs --key-file"
     fi

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from drills import joining
@@ -18,6 +19,7 @@ from tests.lab.plain import NAME, Plain
 DECOY = "decoy-0123456789abcdef"
 RECORD, ADDRESS = "grafana.ts.company.local", "100.64.2.10"  # an extra record of stack lab
 EVIL = "/run/evil-store"
+OWNER = "zhangsan"  # of policy/users.yaml
 PORT = 8080
 PROXY_LOG = "/run/proxy.log"
 PROXY = f"""
@@ -179,6 +181,20 @@ def test_a_node_that_was_taken_down_comes_up_again_without_a_key(plain: Plain) -
     until(lambda: plain.live.nodes()[NAME].get("online", False), within=60, what=f"{NAME} online")
 
 
+def test_a_workstation_without_a_key_joins_when_an_administrator_registers_it(plain: Plain) -> None:
+    line = " ".join([plain.line, "--profile", "workstation"]).replace("--key-file -", "")
+    with ThreadPoolExecutor() as pool:
+        job = pool.submit(joining.run_line, plain.host, line)
+        until(lambda: bool(_asked_for(plain.host)), within=60, what="an ID to register", poll=0.5)
+        plain.live.headscale(
+            *("auth", "register", "--auth-id", _asked_for(plain.host), "--user", OWNER)
+        )
+        ended = job.result()
+
+    assert (ended.status, ended.told["result"]) == (0, "joined")
+    assert plain.live.nodes()[NAME]["user"]["name"] == OWNER
+
+
 def test_a_machine_behind_a_proxy_joins_through_it(plain: Plain) -> None:
     through = f"sudo https_proxy=http://127.0.0.1:{PORT} sh mesh-install.sh"
     proxy = Running(plain.host, ["python3", "-c", PROXY], quiet=True)
@@ -241,6 +257,13 @@ def _text(path: Path) -> str:
 def _at(url: str) -> str:
     """What a proxy is asked for."""
     return f"{url.removeprefix('https://')}:443"
+
+
+def _asked_for(host: Host) -> str:
+    """The ID in the address that a client shows to be registered; "" when it shows none yet."""
+    shown = host.exec(["tailscale", "status", "--json"], check=False).stdout
+    found = re.search(r'"AuthURL": "[^"]*/register/([^"]+)"', shown)
+    return found[1] if found else ""
 
 
 def _listens(host: Host) -> bool:
