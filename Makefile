@@ -58,7 +58,7 @@ drill: setup artifacts  ## RUNS drills of each fault on the lab, into docs/repor
 bench-edge: setup artifacts  ## measure the public edge of the running lab into docs/reports/
 	$(PYTHON) -m benchmarks.edge --state $(LAB)
 
-bench-access: setup artifacts  ## prove the policy by packets, and measure addresses and keys, on the lab
+bench-access: setup artifacts  ## prove the policy by packets, and measure joins, addresses and keys, on the lab
 	$(PYTHON) -m benchmarks.access --state $(LAB)
 
 bench: setup artifacts  ## measure a preview of prod into docs/reports/

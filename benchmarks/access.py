@@ -1,4 +1,4 @@
-"""Who reaches what, and what a change of addresses or keys costs, measured on a running lab.
+"""Who reaches what, and what joining or a change of addresses or keys costs, on a running lab.
 
 python -m benchmarks.access --state .lab      # writes docs/reports/access.json and access.md
 """
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from drills import access, live, rotation
+from drills import access, joining, live, rotation, two_clients
 from drills.__main__ import running_mesh
 from drills.access import CAST, Row, SshRow
 from drills.crowd import Crowd
@@ -25,6 +25,8 @@ from drills.mesh import Mesh
 REPORTS: Final = Path(__file__).parent.parent / "docs" / "reports"
 NODES: Final = 50  # that are given new addresses
 KEY: Final = "prod-servers"
+JOINS: Final = 5  # fresh machines, one after another
+JOIN_SECONDS: Final = 300  # plan 1.2: installed and configured in less
 _JUNIOR: Final = '"src": ["group:dev-junior"], "dst": ["tag:dev:*"'
 
 
@@ -189,10 +191,33 @@ def keys(mesh: Mesh) -> Iterator[Findings]:
     yield Findings(figures, tuple(faults))
 
 
+# Joining
+
+
+def joins(mesh: Mesh) -> Iterator[Findings]:
+    """Fresh machines join by the line that meshctl prints."""
+    server = Live(mesh.world, mesh.outputs)
+    key = mesh.outputs["keys"][KEY]
+    done = [
+        joining.timed(server, two_clients.DEVICE, f"prod-web-bj-{number}", key)
+        for number in range(801, 801 + JOINS)
+    ]
+    figures = [Figure("join", "fresh machines that joined", len(done), "machines")]
+    for what, times in (
+        ("installed and in the mesh", sorted(join.installed for join in done)),
+        ("first answer of a peer", sorted(join.answered for join in done)),
+    ):
+        figures.append(Figure("join", f"{what}: median", statistics.median(times), "s"))
+        figures.append(Figure("join", f"{what}: slowest", times[-1], "s"))
+    late = [f"a join took {join.answered:.0f} s" for join in done if join.answered > JOIN_SECONDS]
+    yield Findings(tuple(figures), tuple(late))
+
+
 PARTS: Final[dict[str, Callable[[Mesh], Iterator[Findings]]]] = {
     "connections": connections,
     "addresses": addresses,
     "keys": keys,
+    "joins": joins,
 }
 
 
@@ -233,6 +258,9 @@ last run of its part; `access.json` has the same, with dates.
   (looked up every 0.25 s) and until a ping through the tunnel to another moved client is answered.
 - *rotation*: new machines join one after another by the key that an installer holds, while
   `mesh-registry keys rotate --force` replaces it; then by the new one.
+- *join*: freshly booted Debian machines run the line of `meshctl clients line`; seconds count from
+  its start until the installer is done, and until a peer answers `tailscale ping`. The programs
+  come from the lab's object store on the same machine: over a real network their 53 MB take longer.
 
 | part | what | value | unit |
 | --- | --- | --- | --- |

@@ -418,31 +418,34 @@ joined() {
         return
     fi
     settled
-    there=$(preference ControlURL)
     case $state in
-    Running | Starting | Stopped)
-        [ "$there" = "$server" ] || fail "$OTHER" "this node is in the mesh of $there; --uninstall first"
-        ;;
+    Running | Starting | Stopped) stays ;;
+    *) step "join $server" join ;;
     esac
-    if [ "$state" != Running ]; then
-        step "join $server" join
-    elif ! as_wished; then
-        step "set the preferences of profile $profile" adjust
-    fi
+}
+
+# A node that was logged in keeps what it is; only what the profile says is set.
+stays() {
+    there=$(preference ControlURL)
+    [ "$there" = "$server" ] || fail "$OTHER" "this node is in the mesh of $there; --uninstall first"
+    [ "$state" = Running ] || step "bring the node up again" resume
+    as_wished || step "set the preferences of profile $profile" adjust
+}
+
+resume() {
+    timeout "$timeout" tailscale up >&2 || fail "$JOIN" "$server did not answer within $timeout s"
 }
 
 join() {
     set -- --reset --login-server="$server" --accept-dns=true --accept-routes="$routes" \
         --shields-up="$shields" --ssh="$ssh" --hostname="$hostname" --operator="$operator"
-    if [ "$state" = NeedsLogin ] || [ "$state" = NoState ]; then
-        if [ -n "$key" ]; then
-            key_fits
-            set -- "$@" --auth-key="file:${key}"
-        elif [ "$profile" = workstation ]; then
-            say "an administrator must approve the address that follows" && timeout=600
-        else
-            fail "$KEY" "profile $profile needs --key-file"
-        fi
+    if [ -n "$key" ]; then
+        key_fits
+        set -- "$@" --auth-key="file:$key"
+    elif [ "$profile" = workstation ]; then
+        say "an administrator must register the ID in the address that follows" && timeout=600
+    else
+        fail "$KEY" "profile $profile needs --key-file"
     fi
     tailscale up "$@" --timeout="${timeout}s" <&3 >&2 ||
         fail "$JOIN" "$server did not take this machine; tailscaled runs, so try again or --uninstall"
@@ -534,6 +537,8 @@ remove_files() {
 }
 
 trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' HUP TERM
 arguments "$@"
 exec 3<&0 </dev/null # only tailscale may read the key from standard input
 case $action in

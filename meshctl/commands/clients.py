@@ -49,10 +49,12 @@ def line(
     ]
     hash = told.programs[INSTALLER]
     url = f"{place.url}/{hash}/{INSTALLER}"
-    show.line(
-        f"curl -fsSLo {_FILE} {shlex.quote(url)} && echo '{hash}  {_FILE}' | sha256sum --check"
-        f" && sudo sh {_FILE} {shlex.join(words)}"
+    steps = (
+        f"curl -fsSLo {_FILE} {shlex.quote(url)}",
+        f"echo '{hash}  {_FILE}' | sha256sum --check --quiet",
+        f"sudo sh {_FILE} {shlex.join(words)}",
     )
+    show.line(" && ".join(steps))
 
 
 @app.command()

@@ -98,6 +98,16 @@ def test_a_profile_sets_what_the_guide_says(
     assert found["CorpDNS"]
 
 
+def test_a_node_that_was_taken_down_comes_up_again_without_a_key(debian: Machine) -> None:
+    debian.install()
+    debian.run("sed", "-i", "s/Running/Stopped/", "/fake/node.json")
+
+    ended = debian.install(key=None)
+
+    assert ended.told["steps"] == ["bring the node up again"]
+    assert debian.calls("tailscale up")[-1] == "tailscale up", "it changes nothing else"
+
+
 def test_another_profile_is_set_without_a_key(debian: Machine) -> None:
     debian.install()
 
@@ -134,7 +144,7 @@ def test_a_workstation_may_wait_for_an_administrator_instead_of_a_key(debian: Ma
     ended = debian.install("--profile", "workstation", key=None)
 
     assert ended.status == 0
-    assert "an administrator must approve" in ended.said
+    assert "an administrator must register" in ended.said
 
 
 # The key

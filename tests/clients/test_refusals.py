@@ -179,15 +179,24 @@ def test_a_person_who_is_not_root_is_refused(debian: Machine) -> None:
 
 
 def test_a_missing_program_is_named_with_its_package(debian: Machine) -> None:
-    debian.run("rm", "/fake/bin/gpg", "/usr/bin/gpg")
+    debian.run("rm", "-f", "/fake/bin/gpg", "/usr/bin/gpg")
 
     ended = debian.installer("--from-repository")
 
     assert (ended.status, "gnupg" in ended.told["error"]) == (11, True)
 
 
+def test_a_run_that_is_ended_leaves_nothing(debian: Machine) -> None:
+    before = debian.changes()
+    debian.write("/fake/bin/curl", "#!/bin/sh\nkill -TERM $PPID\n", "755")
+
+    ended = debian.install()
+
+    assert (ended.status, ended.told["result"]) == (143, "failed")
+    assert debian.changes() == before
+
+
 def test_a_failure_that_nobody_thought_of_is_told_in_json_too(debian: Machine) -> None:
-    debian.run("chmod", "000", "/etc/os-release")
     debian.write("/fake/bin/mktemp", "#!/bin/sh\nexit 1\n", "755")
 
     ended = debian.install()
