@@ -46,6 +46,7 @@ class Mesh(_Frozen):
 
     server_url: str
     bastion: str
+    protect: bool | None = None  # mesh:protect; outputs of an earlier version do not say
     hosts: dict[str, Host]
     operators_key: SecretStr
 

@@ -128,10 +128,10 @@ def change(program: Path, old: str, new: str) -> None:
 
 
 def test_a_sound_policy_is_tried_once_only(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asyncio.run(policy_check.passed())
+    asyncio.run(policy_check.passed("patched"))
 
     monkeypatch.setattr(policy_check, "answer", None)
-    asyncio.run(policy_check.passed())
+    asyncio.run(policy_check.passed("patched"))
 
 
 def test_a_refused_policy_is_refused_each_time(program: Path) -> None:
@@ -139,14 +139,14 @@ def test_a_refused_policy_is_refused_each_time(program: Path) -> None:
 
     for _ in range(2):
         with pytest.raises(pulumi.RunError, match=r"policy/policy\.hujson:\d+: Headscale: "):
-            asyncio.run(policy_check.passed())
+            asyncio.run(policy_check.passed("patched"))
 
 
 def test_a_fault_of_form_ends_the_run_in_the_same_way(program: Path) -> None:
     change(program, "tag:k8s:*", "tag:k8s:0")
 
     with pytest.raises(pulumi.RunError, match=r"policy/policy\.hujson:\d+: '0': port 0"):
-        asyncio.run(policy_check.passed())
+        asyncio.run(policy_check.passed("patched"))
 
 
 def test_settings_for_headscale_in_the_environment_do_not_reach_the_trial(
@@ -154,7 +154,7 @@ def test_settings_for_headscale_in_the_environment_do_not_reach_the_trial(
 ) -> None:
     monkeypatch.setenv("HEADSCALE_DATABASE_TYPE", "postgres")
 
-    asyncio.run(policy_check.passed())
+    asyncio.run(policy_check.passed("patched"))
 
 
 def test_a_program_that_does_not_run_is_said_so(

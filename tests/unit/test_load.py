@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import load_report
-from drills.load import plan, usage
-from drills.load.trial import Row
 from mesh import access, hujson, registry
+from meshctl.load import plan, usage
+from meshctl.load.trial import Row
 from tests import stacks
 
 COUNTS = st.integers(min_value=2, max_value=2000)
@@ -132,7 +132,7 @@ def test_the_model_agrees_with_itself_node_by_node() -> None:
 def test_a_listed_node_with_tags_belongs_to_nobody() -> None:
     row = {"given_name": "w", "user": {"name": "tagged-devices"}, "tags": ["tag:web"]}
     (node,) = plan.listed([{**row, "ip_addresses": ["100.64.0.9"]}]).values()
-    assert (node.owner, node.tags) == (None, {"tag:web"})
+    assert (node.owner, node.tags) == (None, frozenset({"tag:web"}))
 
 
 # What servers take
