@@ -5,6 +5,7 @@ STACK ?= prod
 PYTHON := .venv/bin/python
 LAB := .lab
 RUNS ?= 1
+N ?= 100
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,10 +62,13 @@ bench-edge: setup artifacts  ## measure the public edge of the running lab into 
 bench-access: setup artifacts  ## prove the policy by packets, and measure joins, addresses and keys, on the lab
 	$(PYTHON) -m benchmarks.access --state $(LAB)
 
+bench-load: setup artifacts  ## put N virtual nodes on a plain Headscale and on the lab's pair
+	$(PYTHON) -m benchmarks.load --state $(LAB) --nodes $(N)
+
 bench: setup artifacts  ## measure a preview of prod into docs/reports/
 	$(PYTHON) -m benchmarks.preview
 
 lock:  ## resolve requirements.in anew into requirements.txt
 	uv pip compile --generate-hashes --python-version 3.11 --no-emit-index-url --no-header requirements.in -o requirements.txt
 
-.PHONY: help setup machine artifacts lab lab-down preview check fix unit test status drill bench bench-edge bench-access lock
+.PHONY: help setup machine artifacts lab lab-down preview check fix unit test status drill bench bench-edge bench-access bench-load lock

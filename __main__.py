@@ -20,6 +20,7 @@ async def main() -> None:
     mesh = await Installation.build(settings)
 
     pulumi.export("server_url", f"https://{settings.server_name}")
+    pulumi.export("protect", settings.protect)
     pulumi.export("hosts", mesh.host_table)
     pulumi.export("bastion", mesh.bastion)
     pulumi.export("operators_key", mesh.operators_key)

@@ -17,31 +17,48 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from rich.console import Console
 
 from benchmarks import load_report
 from drills.__main__ import running_mesh
-from drills.load import pair, plan, server, soak
+from drills.load import pair, plain
 from drills.load.pair import Pair
-from drills.load.server import Plain, Server
-from drills.load.tool import Tool
-from drills.load.trial import Row, Trial
+from drills.load.plain import Plain
+from meshctl.load import plan, server, soak
+from meshctl.load.server import Server
+from meshctl.load.tool import Tool
+from meshctl.load.trial import Row, Trial
+from meshctl.load.usage import Meter
 
 REPORTS: Final = Path(__file__).parent.parent / "docs" / "reports"
 POLICY: Final = Path(__file__).parent.parent / "policy" / "policy.hujson"
 NICE: Final = 10  # of the virtual nodes, so that the server comes first
-_BUILDS: Final = {"patched": "headscale", "stock": "headscale-stock"}
+_BUILDS: Final = {
+    "patched": "headscale",
+    "stock": "headscale-stock",
+    "previous": "headscale-previous",
+}
 _REST: Final = 60.0  # s in which no stream may be dropped; longer than a keep-alive takes
 _console: Final = Console(highlight=False, soft_wrap=True, markup=False)
+
+
+class Local(Server, Protocol):
+    """A server whose processes are this machine's."""
+
+    def pids(self) -> list[int]:
+        """They."""
+
+    def kill(self) -> float:
+        """Kill the one that serves; the time of the kill (monotonic)."""
 
 
 @dataclass(frozen=True)
 class Site:
     """A server, and what runs the virtual nodes beside it."""
 
-    server: Server
+    server: Local
     tool: Tool
     about: Mapping[str, str]
 
@@ -77,11 +94,11 @@ def _parser() -> argparse.ArgumentParser:
 
 @contextmanager
 def _plain(options: argparse.Namespace) -> Iterator[Site]:
-    binary = server.program(_BUILDS[options.build])
+    binary = plain.program(_BUILDS[options.build])
     with tempfile.TemporaryDirectory(prefix="load-") as folder:
         prefix = ["taskset", "--cpu-list", options.cores] if options.cores else []
         with Plain(Path(folder), binary, prefix=prefix) as made:
-            line = ["nice", "-n", str(NICE), str(server.program("mesh-load"))]
+            line = ["nice", "-n", str(NICE), str(plain.program("mesh-load"))]
             yield Site(made, Tool(line, made.trust), {"build": options.build, "database": "SQLite"})
 
 
@@ -110,9 +127,10 @@ def _measure(site: Site, options: argparse.Namespace) -> int:
     bad = 0
     rows: list[Row] = []
     with server.keys(site.server, kinds) as keys, site.tool as tool:
-        trial = Trial(site.server, tool, keys, policy, options.at_once, options.within)
+        usage = Meter(site.server.pids).read
+        trial = Trial(site.server, tool, keys, policy, options.at_once, options.within, usage)
         try:
-            for row in _phases(trial, options):
+            for row in _phases(trial, site.server.kill, options):
                 rows.append(row)
                 load_report.write(REPORTS, about, rows)
                 bad += _tell(row)
@@ -122,9 +140,12 @@ def _measure(site: Site, options: argparse.Namespace) -> int:
     return bad
 
 
-def _phases(trial: Trial, options: argparse.Namespace) -> Iterator[Row]:
+def _phases(trial: Trial, kill: Callable[[], float], options: argparse.Namespace) -> Iterator[Row]:
     members = plan.members(options.nodes)
-    yield from trial.join(members, options.wave)
+    for row in trial.join(members, options.wave):
+        yield row
+        if row.figures["lacking"]:
+            return  # a server that is behind already would only fall behind further
     yield trial.quiet()
     yield trial.policy_change()
     yield trial.quiet()
@@ -132,7 +153,7 @@ def _phases(trial: Trial, options: argparse.Namespace) -> Iterator[Row]:
     yield trial.quiet()
     yield trial.rest(_REST)
     for _ in range(options.kills):
-        yield trial.kill()
+        yield trial.kill(kill)
         yield trial.quiet()
     if options.soak:
         yield from soak.run(trial, options.soak, options.churn / 100)

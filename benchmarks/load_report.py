@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from drills.load import trial
-from drills.load.trial import Row
+from meshctl.load import trial
+from meshctl.load.trial import Row
 
 _KEY: Final = ("server", "version", "nodes", "cores", "wave")
 Run = Mapping[str, Any]

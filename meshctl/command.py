@@ -22,6 +22,7 @@ from meshctl.commands import (
     handover,
     inventory,
     keys,
+    load,
     policy,
     shell,
     status,
@@ -66,6 +67,7 @@ app.command()(inventory.names)
 app.command()(handover.failover)
 app.command()(handover.switchover)
 app.command()(drill.drill)
+app.command()(load.load)
 app.command()(shell.ssh)
 app.add_typer(derp.app, name="derp")
 app.add_typer(policy.app, name="policy")

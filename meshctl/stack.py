@@ -61,6 +61,7 @@ class Mesh(_Frozen):
 
     server_url: str
     bastion: str
+    protect: bool | None = None  # mesh:protect; outputs of an earlier version do not say
     hosts: dict[str, Host]
     operators_key: SecretStr
     clients: Clients | None = None  # none of a stack that an older version brought up

@@ -37,6 +37,11 @@ SILENT: Final = Said(status=-1)  # a command that does not end by itself
 Script = Said | Callable[[str], Said]  # of what is on standard input
 
 
+def not_found(command: str, stdin: str) -> Said:
+    """What a host says to a command that it does not have."""
+    return Said(status=127, stderr=f"{command}: not found\n")
+
+
 @dataclass
 class SshHost:
     """One host: what it answers to which command, and what it was asked."""
@@ -45,6 +50,7 @@ class SshHost:
     key: asyncssh.SSHKey
     port: int = 0
     answers: dict[str, Script] = field(default_factory=dict)
+    otherwise: Callable[[str, str], Said] = not_found  # of command and standard input
     asked: list[tuple[str, str]] = field(default_factory=list)  # command, standard input
     forwarded: list[int] = field(default_factory=list)  # ports that others were led to
     _acceptor: asyncssh.SSHAcceptor | None = None
@@ -69,7 +75,7 @@ class SshHost:
     async def _serve(self, process: asyncssh.SSHServerProcess[str]) -> None:
         command, stdin = process.command or "", await process.stdin.read()
         self.asked.append((command, stdin))
-        script = self.answers.get(command, Said(status=127, stderr=f"{command}: not found\n"))
+        script = self.answers.get(command) or self.otherwise(command, stdin)
         said = script if isinstance(script, Said) else script(stdin)
         if said is SILENT:
             await process.wait_closed()

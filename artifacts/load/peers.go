@@ -154,12 +154,14 @@ func (v *view) judge(b *book, at float64) {
 	}
 }
 
-// wrong is what is amiss with the peers of a node: names that are missing, names too many.
+// wrong is what is amiss with a node that is not settled: names that are missing, names too many, or
+// just that it has no stream now.
 type wrong struct {
-	Missing []string `json:"missing"`
-	Extra   []string `json:"extra"`
-	Peers   int      `json:"peers"`
-	Wanted  int      `json:"wanted"`
+	Missing   []string `json:"missing"`
+	Extra     []string `json:"extra"`
+	Peers     int      `json:"peers"`
+	Wanted    int      `json:"wanted"`
+	Streaming bool     `json:"streaming"`
 }
 
 func (v *view) wrong(b *book) (wrong, bool) {
@@ -170,7 +172,10 @@ func (v *view) wrong(b *book) (wrong, bool) {
 	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	found := wrong{Missing: []string{}, Extra: []string{}, Peers: len(v.peers), Wanted: b.wanted(v.self)}
+	found := wrong{
+		Missing: []string{}, Extra: []string{}, Peers: len(v.peers), Wanted: b.wanted(v.self),
+		Streaming: v.streamAt > 0,
+	}
 	here := map[int]bool{}
 	for _, other := range v.peers {
 		if here[other] || !b.seen(v.self, other) {

@@ -1,1 +1,1 @@
-"""Many virtual nodes on one mesh: what they cost, and whether each knows whom it must know."""
+"""Where a load is put: a plain Headscale of this machine, or the pair of a booted lab."""

@@ -15,8 +15,10 @@ from drills.mesh import Mesh
 from lab.world import cgroup
 from lab.world.host import Host, HostSpec
 from lab.world.world import World
+from meshctl.load import server
 
 HOST: Final = "load"  # the machine's name in the lab
+_DELETE_WITHIN: Final = 600.0  # s for all nodes
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,16 @@ class Pair:
         line = ["headscale", *words]
         return self._active().exec(line, stdin=stdin, within=300).stdout
 
+    def delete_nodes(self, ids: Sequence[str]) -> None:
+        self._active().exec(["sh", "-c", server.DELETE, "sh", *ids], within=_DELETE_WITHIN)
+
     def pids(self) -> list[int]:
+        """The servers' processes, on either host."""
         groups = [self.mesh.host(name).group for name in self.mesh.controls]
         return [pid for group in groups for pid in cgroup.pids(group) if _serves(pid)]
 
     def kill(self) -> float:
+        """Kill the one that serves, as `kill -9`; the time of the kill (monotonic)."""
         group = self._active().group
         (pid,) = [pid for pid in cgroup.pids(group) if _serves(pid)]
         at = time.monotonic()

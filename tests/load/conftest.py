@@ -6,17 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from drills.load import server
-from drills.load.server import Plain
-from drills.load.tool import Tool
-from drills.load.trial import Trial
+from drills.load import plain
+from drills.load.plain import Plain
+from meshctl.load import server
+from meshctl.load.tool import Tool
+from meshctl.load.trial import Trial
 from tests.load.ten import KINDS, MEMBERS, POLICY, WITHIN, Joined
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plain]:
+def headscale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plain]:
     """A server under the policy of this repository."""
-    binary = server.program("headscale")
+    binary = plain.program("headscale")
     with Plain(tmp_path_factory.mktemp("headscale"), binary) as made:
         server.make_users(made, KINDS)
         server.set_policy(made, POLICY.read_text())
@@ -24,11 +25,11 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plain]:
 
 
 @pytest.fixture(scope="module")
-def joined(plain: Plain) -> Iterator[Joined]:
+def joined(headscale: Plain) -> Iterator[Joined]:
     """Ten nodes that have joined, the first one alone."""
-    line = [str(server.program("mesh-load"))]
-    with server.keys(plain, KINDS) as keys, Tool(line, plain.trust) as tool:
-        trial = Trial(plain, tool, keys, POLICY.read_text(), at_once=8, within=WITHIN)
+    line = [str(plain.program("mesh-load"))]
+    with server.keys(headscale, KINDS) as keys, Tool(line, headscale.trust) as tool:
+        trial = Trial(headscale, tool, keys, POLICY.read_text(), at_once=8, within=WITHIN)
         yield Joined(trial, MEMBERS, list(trial.join(MEMBERS, 5)))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from drills.load import plan
-from drills.load.plan import Member
-from drills.load.trial import Row, Trial
+from meshctl.load import plan
+from meshctl.load.plan import Member
+from meshctl.load.trial import Row, Trial
 
 POLICY = Path(__file__).parents[2] / "policy" / "policy.hujson"
 WITHIN = 90.0  # s; a loaded machine is slow

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from drills.load import plan, server, soak
-from drills.load.server import Plain
-from drills.load.trial import Trial
+from drills.load.plain import Plain
+from meshctl.load import plan, server, soak
+from meshctl.load.trial import Trial
 from tests.load.ten import KINDS, WITHIN, Joined
 
 
@@ -63,8 +63,10 @@ def test_a_newcomer_is_known_to_all_who_may_know_it(trial: Trial) -> None:
     assert row.figures["peers"] > before
 
 
-def test_all_nodes_come_back_with_the_right_peers_after_a_kill(trial: Trial) -> None:
-    row = trial.kill()
+def test_all_nodes_come_back_with_the_right_peers_after_a_kill(
+    trial: Trial, headscale: Plain
+) -> None:
+    row = trial.kill(headscale.kill)
     assert not row.faults
     assert row.figures["drops"] >= len(trial.joined)
     assert row.figures["wrong_nodes"] == 0
@@ -72,12 +74,12 @@ def test_all_nodes_come_back_with_the_right_peers_after_a_kill(trial: Trial) -> 
 
 
 def test_a_replaced_node_is_forgotten_by_the_server_and_by_every_node(
-    trial: Trial, plain: Plain
+    trial: Trial, headscale: Plain
 ) -> None:
     first, count = trial.joined[0], len(trial.joined)
     (row,) = soak.run(trial, seconds=0.01, share=36)  # the first one goes at once
     assert not row.faults
-    assert first.name not in server.nodes(plain)
+    assert first.name not in server.nodes(headscale)
     assert (row.figures["nodes"], row.figures["lacking"]) == (count, 0)
 
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from drills.load import server
-from drills.load.tool import Tool, ToolError
+from drills.load import plain
+from meshctl.load.tool import Tool, ToolError
 
 
 @pytest.fixture
 def tool() -> Iterator[Tool]:
     """One that runs, without nodes."""
-    with Tool([str(server.program("mesh-load"))]) as made:
+    with Tool([str(plain.program("mesh-load"))]) as made:
         yield made
 
 
@@ -24,7 +24,7 @@ def test_nodes_join_only_a_server_that_was_named(tool: Tool) -> None:
 
 def test_a_server_that_is_not_there_is_told_of(tool: Tool) -> None:
     with pytest.raises(ToolError, match="connection refused"):
-        tool.open(f"https://127.0.0.1:{server.free_port()}")
+        tool.open(f"https://127.0.0.1:{plain.free_port()}")
 
 
 def test_a_class_that_nobody_described_is_named(tool: Tool) -> None:

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import load_report
-from drills.load import plan, usage
-from drills.load.trial import Row
 from mesh import access, hujson, registry
+from meshctl.load import plan, usage
+from meshctl.load.trial import Row
 from tests import stacks
 
 COUNTS = st.integers(min_value=2, max_value=2000)

@@ -21,6 +21,11 @@ class Usage:
     descriptors: int
 
 
+def unknown() -> Usage:
+    """Of a server elsewhere."""
+    return Usage(0, 0, 0)
+
+
 @dataclass
 class Meter:
     """Adds up the CPU time of processes that come and go. What one takes between the last reading

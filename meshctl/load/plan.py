@@ -75,15 +75,15 @@ class Member:
     kind: Kind
 
 
-def members(count: int) -> list[Member]:
+def members(count: int, kinds: Sequence[Kind] = KINDS) -> list[Member]:
     """So many nodes in the order in which they join, every kind spread over the whole."""
-    counts = _counts(count)
+    counts = _counts(count, kinds)
     placed = [
         (0.0 if number == 0 and kind.name in ALWAYS else (number + 0.5) / counts[kind.name], kind)
-        for kind in KINDS
+        for kind in kinds
         for number in range(counts[kind.name])
     ]
-    placed.sort(key=lambda found: found[0])  # stable: in the order of KINDS
+    placed.sort(key=lambda found: found[0])  # stable: in the order of the kinds
     seen: Counter[str] = Counter()
     made = []
     for _, kind in placed:
@@ -97,16 +97,17 @@ def member(kind: Kind, number: int) -> Member:
     return Member(f"{kind.name}{MARK}{number:04}", kind)
 
 
-def _counts(count: int) -> dict[str, int]:
+def _counts(count: int, kinds: Sequence[Kind]) -> dict[str, int]:
     """Nodes by kind: by largest remainder, those that must be there at the cost of the largest."""
-    exact = {kind.name: kind.share * count / 1000 for kind in KINDS}
+    whole = sum(kind.share for kind in kinds)
+    exact = {kind.name: kind.share * count / whole for kind in kinds}
     counts = {name: int(value) for name, value in exact.items()}
     rest = count - sum(counts.values())
     by_remainder = sorted(exact, key=lambda name: counts[name] - exact[name])
     for name in by_remainder[:rest]:
         counts[name] += 1
     for name in ALWAYS:
-        if counts[name] == 0:
+        if counts.get(name) == 0:
             counts[max(counts.keys() - ALWAYS, key=lambda other: (counts[other], other))] -= 1
             counts[name] = 1
     return counts

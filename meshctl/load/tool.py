@@ -47,8 +47,10 @@ class Report:
     nodes: int
     streaming: int
     settled: int
-    wrong_nodes: int  # that do not see exactly whom they must
-    wrong: Mapping[str, Mapping[str, Any]]  # some of them: missing and extra peers
+    wrong_nodes: int  # that have no stream, or do not see exactly whom they must
+    wrong: Mapping[
+        str, Mapping[str, Any]
+    ]  # some of them: missing and extra peers, streaming or not
     drops_since: Mapping[str, int]  # streams that ended by themselves, by reason
     troubles: Mapping[str, int]
     peers_seen: int  # over all nodes
@@ -70,8 +72,11 @@ class Tool:
     trust: str = ""  # a file of authorities, where not the machine's own count
     hear: Callable[[Mapping[str, Any]], None] = _quiet  # takes progress
     _process: subprocess.Popen[str] | None = field(default=None, init=False)
+    _stopped: bool = field(default=False, init=False)
 
     def __enter__(self) -> Self:
+        if self._stopped:
+            raise ToolError("stopped before it began")
         trust = {"SSL_CERT_FILE": self.trust} if self.trust else {}
         self._process = subprocess.Popen(
             list(self.line),
@@ -96,6 +101,12 @@ class Tool:
         trace: TracebackType | None,
     ) -> None:
         self._end()
+
+    def stop(self) -> None:
+        """End it from another thread, for good; whoever waits for an answer gets a ToolError."""
+        self._stopped = True
+        if self._process is not None:
+            self._process.terminate()
 
     def open(self, server: str) -> None:
         """Which server the nodes join."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from drills.load import plan, server
-from drills.load.plan import Member
-from drills.load.server import Server
-from drills.load.tool import Tool, Waited
-from drills.load.usage import Meter
 from mesh import access, hujson
+from meshctl.load import plan, server
+from meshctl.load.plan import Member
+from meshctl.load.server import Server
+from meshctl.load.tool import Tool, Waited
+from meshctl.load.usage import Usage, unknown
 
 _MARK: Final = 60100  # first of the ports that a change of policy opens; nobody listens there
 _QUIET: Final = 5.0  # s without any message but keep-alives
@@ -39,11 +39,11 @@ class Trial:
     policy: str  # as it is in force, in HuJSON
     at_once: int
     within: float  # s for each phase
+    usage: Callable[[], Usage] = unknown  # of the server
     joined: list[Member] = field(default_factory=list)
     _changes: int = 0
 
     def __post_init__(self) -> None:
-        self._meter = Meter(self.server.pids)
         self._model = access.Policy(hujson.parse(self.policy).value)
 
     # Phases
@@ -72,22 +72,26 @@ class Trial:
         rule = {"action": "accept", "src": ["group:ops-admin"], "dst": [f"*:{port}"]}
         value["acls"].append(rule)
         self.tool.mark(f'"First":{port}')
-        before, since = self._meter.read(), time.monotonic()
+        before, since = self.usage(), time.monotonic()
         server.set_policy(self.server, json.dumps(value))
-        waited = self.tool.wait("marked", since, self.within)
+        try:
+            waited = self.tool.wait("marked", since, self.within)
+        finally:
+            server.set_policy(self.server, self.policy)
         figures = {"last_s": _last(waited), **_lacking(waited)}
-        figures["server_cpu_s"] = self._meter.read().cpu_s - before.cpu_s
-        server.set_policy(self.server, self.policy)
+        figures["server_cpu_s"] = self.usage().cpu_s - before.cpu_s
         return Row("policy", figures, {"marked": waited.after}, _faults("policy", waited))
 
     def newcomer(self, one: Member) -> Row:
         """One more node: until it and every other one is settled."""
         return self._wave("newcomer", [one])
 
-    def kill(self) -> Row:
-        """The server is killed: until every node streams again, and is settled again."""
+    def kill(self, kill: Callable[[], float]) -> Row:
+        """The server is killed, at the time that `kill` gives: until every node streams again, and
+        is settled again.
+        """
         messages = self.tool.report(0).counts["messages"]
-        since = self.server.kill()
+        since = kill()
         streaming = self.tool.wait("streaming", since, self.within)
         settled = self.tool.wait("settled", since, self.within)
         report = self.tool.report(since)
@@ -112,10 +116,10 @@ class Trial:
 
     def rest(self, seconds: float) -> Row:
         """Nothing is done; which streams are dropped nevertheless, and what that costs."""
-        before, since = self._meter.read(), time.monotonic()
+        before, since = self.usage(), time.monotonic()
         own = self.tool.report(0).cpu_s
         self.tool.wait_quiet(since, seconds, seconds)
-        report, after = self.tool.report(since), self._meter.read()
+        report, after = self.tool.report(since), self.usage()
         figures = {
             "seconds": time.monotonic() - since,
             "drops": sum(report.drops_since.values()),
@@ -135,7 +139,7 @@ class Trial:
         return self._expect(plan.planned(self.joined))
 
     def _wave(self, name: str, wanted: Sequence[Member]) -> Row:
-        before, own = self._meter.read(), self.tool.report(0).cpu_s
+        before, own = self.usage(), self.tool.report(0).cpu_s
         self._expect(plan.planned([*self.joined, *wanted]))
         nodes = {each.name: each.kind.name for each in wanted}
         wave = self.tool.join(self.keys, nodes, self.at_once, self.within)
@@ -143,7 +147,7 @@ class Trial:
         registered = wave.ended - wave.began
         expected = self.expect()
         waited = self.tool.wait("settled", wave.began, self.within)
-        after, report = self._meter.read(), self.tool.report(wave.began)
+        after, report = self.usage(), self.tool.report(wave.began)
         figures = {
             "nodes": len(self.joined),
             "registered_s": registered,
@@ -159,7 +163,7 @@ class Trial:
         }
         raw = {"registered": sorted(wave.after.values()), "settled": waited.after}
         failed = [f"{name}: {who} did not join: {why}" for who, why in wave.failed.items()]
-        wrong = [f"{name}: {who} sees wrong peers: {w}" for who, w in report.wrong.items()][:3]
+        wrong = [f"{name}: {who} is not settled: {w}" for who, w in report.wrong.items()][:3]
         return Row(name, figures, raw, (*failed, *wrong))
 
     def _expect(self, ours: Mapping[str, access.Node]) -> plan.Expected:

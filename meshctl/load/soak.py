@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Final
 
-from drills.load import plan
-from drills.load.trial import Row, Trial
+from meshctl.load import plan
+from meshctl.load.trial import Row, Trial
 
 _FIRST: Final = 5000  # number of the first node that comes; those before have lower ones
 _HOUR: Final = 3600.0

@@ -1,4 +1,4 @@
-"""A Headscale under load: a plain one of this machine, or the pair of a booted lab."""
+"""One Headscale on SQLite, as its own guide sets it up: no proxy, no guard, no pair."""
 
 from __future__ import annotations
 
@@ -8,38 +8,18 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import yaml
 
-from drills.load.plan import MARK, Kind
 from lab.world.authority import authority
 from lab.world.command import run, until
 
 DIST: Final = Path(__file__).parents[2] / "dist"
 _UP_WITHIN: Final = 60.0  # s
-
-
-class Server(Protocol):
-    """What a load needs of the server that it is put on."""
-
-    @property
-    def url(self) -> str:
-        """What nodes are told."""
-
-    def headscale(self, *words: str, stdin: str = "") -> str:
-        """What `headscale WORDS` says."""
-
-    def pids(self) -> list[int]:
-        """The server's processes."""
-
-    def kill(self) -> float:
-        """Kill the one that serves, as `kill -9`, and see that another takes over; the time of
-        the kill (monotonic)."""
 
 
 def program(name: str) -> Path:
@@ -57,7 +37,7 @@ def free_port() -> int:
 
 @dataclass
 class Plain:
-    """One Headscale on SQLite, as its own guide sets it up: no proxy, no guard, no pair."""
+    """The server, up on 127.0.0.1 while it is entered."""
 
     folder: Path
     binary: Path
@@ -93,24 +73,31 @@ class Plain:
         return str(authority().certificate)
 
     def headscale(self, *words: str, stdin: str = "") -> str:
-        return run([*self._line(), *words], stdin=stdin).stdout
+        return run([*self.line(), *words], stdin=stdin).stdout
 
     def pids(self) -> list[int]:
+        """The server's process."""
         return [self._process.pid] if self._process else []
 
+    def delete_nodes(self, ids: Sequence[str]) -> None:
+        for each in ids:
+            self.headscale("nodes", "delete", "--force", "--identifier", each)
+
     def kill(self) -> float:
+        """Kill it, as `kill -9`, and start it again; the time of the kill (monotonic)."""
         at = time.monotonic()
         self._end(signal.SIGKILL)
         self._start()
         return at
 
-    def _line(self) -> list[str]:
+    def line(self) -> list[str]:
+        """The beginning of every command line for this server."""
         return [str(self.binary), "--config", str(self.folder / "config.yaml")]
 
     def _start(self) -> None:
         log = self.folder / "headscale.log"
         with log.open("ab") as file:
-            line = [*self.prefix, *self._line(), "serve"]
+            line = [*self.prefix, *self.line(), "serve"]
             self._process = process = subprocess.Popen(line, stdout=file, stderr=file)
         ask = ["curl", "--cacert", self.trust, "--silent", "--fail", "--max-time", "1"]
 
@@ -163,56 +150,3 @@ _MAP: Final = {
         }
     }
 }
-
-
-# What is made on a server, and removed again
-
-
-def ask(server: Server, *words: str) -> Any:
-    """What `headscale -o json WORDS` answers."""
-    return json.loads(server.headscale("-o", "json", *words) or "null")
-
-
-def set_policy(server: Server, text: str) -> None:
-    """Put a policy in force."""
-    server.headscale("policy", "set", "--file", "/dev/stdin", stdin=text)
-
-
-def make_users(server: Server, kinds: Sequence[Kind]) -> None:
-    """The users who own nodes, where they are not there yet."""
-    there = {user["name"] for user in ask(server, "users", "list") or []}
-    for name in sorted({kind.user for kind in kinds if kind.user} - there):
-        server.headscale("users", "create", name)
-
-
-@contextmanager
-def keys(server: Server, kinds: Sequence[Kind]) -> Iterator[dict[str, str]]:
-    """A reusable pre-auth key by kind for half a day; deleted afterwards."""
-    users = {user["name"]: str(user["id"]) for user in ask(server, "users", "list") or []}
-    made = {}
-    for kind in kinds:
-        owner = ["--user", users[kind.user]] if kind.user else ["--tags", ",".join(kind.tags)]
-        words = ["preauthkeys", "create", "--reusable", "--expiration", "12h", *owner]
-        made[kind.name] = ask(server, *words)
-    try:
-        yield {name: str(key["key"]) for name, key in made.items()}
-    finally:
-        for key in made.values():
-            server.headscale("preauthkeys", "expire", "--id", str(key["id"]))
-
-
-def nodes(server: Server) -> dict[str, dict[str, Any]]:
-    """Every node by its name."""
-    return {node["given_name"]: node for node in ask(server, "nodes", "list") or []}
-
-
-def remove_nodes(server: Server, names: Sequence[str] | None = None) -> int:
-    """Delete the virtual nodes of these names, or all of them; how many they were."""
-    gone = [
-        node
-        for name, node in nodes(server).items()
-        if MARK in name and (names is None or name in names)
-    ]
-    for node in gone:
-        server.headscale("nodes", "delete", "--force", "--identifier", str(node["id"]))
-    return len(gone)

@@ -1,0 +1,82 @@
+"""What a load needs of the server that it is put on, and what it makes there and removes again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+from meshctl.load.plan import MARK, Kind
+
+# A shell's, with the numbers of nodes as its words: one login for all of them.
+DELETE: Final = (
+    'for id in "$@"; do '
+    'headscale nodes delete --force --identifier "$id" >/dev/null || exit 1; done'
+)
+
+
+class Server(Protocol):
+    """What a load needs of the server that it is put on."""
+
+    @property
+    def url(self) -> str:
+        """What nodes are told."""
+
+    def headscale(self, *words: str, stdin: str = "") -> str:
+        """What `headscale WORDS` says."""
+
+    def delete_nodes(self, ids: Sequence[str]) -> None:
+        """Delete nodes by their numbers."""
+
+
+# What is made on a server, and removed again
+
+
+def ask(server: Server, *words: str) -> Any:
+    """What `headscale -o json WORDS` answers."""
+    return json.loads(server.headscale("-o", "json", *words) or "null")
+
+
+def set_policy(server: Server, text: str) -> None:
+    """Put a policy in force."""
+    server.headscale("policy", "set", "--file", "/dev/stdin", stdin=text)
+
+
+def make_users(server: Server, kinds: Sequence[Kind]) -> None:
+    """The users who own nodes, where they are not there yet."""
+    there = {user["name"] for user in ask(server, "users", "list") or []}
+    for name in sorted({kind.user for kind in kinds if kind.user} - there):
+        server.headscale("users", "create", name)
+
+
+@contextmanager
+def keys(server: Server, kinds: Sequence[Kind]) -> Iterator[dict[str, str]]:
+    """A reusable pre-auth key by kind, worthless after two hours; deleted before, at the end."""
+    users = {user["name"]: str(user["id"]) for user in ask(server, "users", "list") or []}
+    made = {}
+    for kind in kinds:
+        owner = ["--user", users[kind.user]] if kind.user else ["--tags", ",".join(kind.tags)]
+        words = ["preauthkeys", "create", "--reusable", "--expiration", "2h", *owner]
+        made[kind.name] = ask(server, *words)
+    try:
+        yield {name: str(key["key"]) for name, key in made.items()}
+    finally:
+        for key in made.values():
+            server.headscale("preauthkeys", "delete", "--id", str(key["id"]))
+
+
+def nodes(server: Server) -> dict[str, dict[str, Any]]:
+    """Every node by its name."""
+    return {node["given_name"]: node for node in ask(server, "nodes", "list") or []}
+
+
+def remove_nodes(server: Server, names: Sequence[str] | None = None) -> int:
+    """Delete the virtual nodes of these names, or all of them; how many they were."""
+    gone = [
+        node
+        for name, node in nodes(server).items()
+        if MARK in name and (names is None or name in names)
+    ]
+    server.delete_nodes([str(node["id"]) for node in gone])
+    return len(gone)
