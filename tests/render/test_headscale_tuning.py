@@ -27,5 +27,6 @@ def test_headscale_takes_every_value_of_the_tuning(changes: dict[str, Any], tmp_
         "batcher_workers": taken["BatcherWorkers"],
         "batch_change_delay": f"{taken['BatchChangeDelay'] // 1_000_000}ms",
         "node_mapsession_buffered_chan_size": taken["NodeMapSessionBufferedChanSize"],
+        "node_store_batch_size": taken["NodeStoreBatchSize"],
         "register_cache_max_entries": taken["RegisterCacheMaxEntries"],
     }

@@ -49,6 +49,11 @@ def test_all_queues_together_take_a_sixteenth_of_the_memory_at_most(
     assert capacity.queue(memory, nodes, AUTO) * 8 * nodes <= memory * 2**30 / 16
 
 
+@pytest.mark.parametrize(("nodes", "changes"), [(30, 100), (1000, 1000)])
+def test_the_changes_of_a_storm_are_gathered_into_one(nodes: int, changes: int) -> None:
+    assert capacity.headscale(2, 4, nodes, AUTO)["node_store_batch_size"] == changes
+
+
 @given(cpus=CPUS, nodes=NODES)
 def test_a_new_node_is_told_of_within_five_seconds(cpus: int, nodes: int) -> None:
     assert capacity.delay_ms(cpus, nodes, AUTO) < 5000
