@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,12 +19,16 @@ from tests.lab.mesh import Mesh
 
 def issued(mesh: Mesh, host: str) -> str:
     """The serial number of the certificate that a host shows."""
-    return certificate(mesh, host, "-noout -serial")
+    said = certificate(mesh, host, "-noout -serial")
+    assert said, f"{host} shows no certificate"
+    return said
 
 
 def days_left(mesh: Mesh, host: str) -> float:
-    """How long the certificate that a host shows is good for."""
+    """How long the certificate that a host shows is good for; not a number while it shows none."""
     said = certificate(mesh, host, "-noout -enddate -dateopt iso_8601").partition("=")[2]
+    if not said:
+        return math.nan
     left = datetime.datetime.fromisoformat(said) - datetime.datetime.now(datetime.UTC)
     return left.total_seconds() / 86400
 
