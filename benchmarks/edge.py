@@ -11,6 +11,7 @@ import json
 import socket
 import ssl
 import statistics
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -23,12 +24,14 @@ from typing import Final
 from drills import certificates, scan, strangers, udp
 from drills.__main__ import running_mesh
 from drills.client import Client, install
+from drills.dns_services import SERVICES, Service, lego
 from drills.mesh import Mesh
 from drills.streams import StreamWatch
 from lab.world import netns
 from lab.world.authority import authority
 from lab.world.command import until
 from lab.world.host import Host
+from lab.world.world import World
 
 REPORTS: Final = Path(__file__).parent.parent / "docs" / "reports"
 RELAY: Final = "derp-bj"  # whose certificate comes by DNS-01, and whose bandwidth the cloud caps
@@ -60,7 +63,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
     mesh = running_mesh(options.state)
-    for part in (ports, refusals, throughput, renewals, homes):
+    for part in (issuing, ports, refusals, throughput, renewals, homes):
         write(list(part(mesh, options.rounds)))
     return 0
 
@@ -213,6 +216,32 @@ def _answers(name: str, address: str, context: ssl.SSLContext) -> bool:
         connection.close()
 
 
+# Certificates at each DNS service
+
+
+def issuing(mesh: Mesh, rounds: int) -> Iterator[Row]:
+    """How long lego takes for a first certificate, in a world of services alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = World.start(Path(folder) / "state")
+        try:
+            for make in SERVICES:
+                service = make(world)
+                for number in range(rounds):
+                    place = Path(folder) / f"{service.provider}-{number}"
+                    yield Row(f"issue: DNS-01 at {service.provider}", _first(world, service, place))
+        finally:
+            world.stop()
+
+
+def _first(world: World, service: Service, place: Path) -> float:
+    began = time.monotonic()
+    challenge = ("--dns", service.provider)
+    done = lego(world, place, f"hs.{service.zone}", *challenge, variables=service.variables)
+    if done.status != 0:
+        raise RuntimeError(f"{service.provider}: {done.stderr}")
+    return time.monotonic() - began
+
+
 # Throughput
 
 
@@ -311,14 +340,16 @@ otherwise. Raw rows: `edge.json`.
 
 - *scan*: all TCP ports of each public host, and 32 UDP ports in the words of seven protocols.
 - *stranger*: derpprobe's two keys, which Headscale does not know, at each relay; 1 is a refusal.
+- *issue*: lego, without a host: a new account and a certificate by a TXT record that the simulated
+  API of that service takes and the lab's name server answers.
 - *home*: a client whose nearest relay is Shanghai (the others are placed 30 to 80 ms away, there
   and back); derper in Shanghai is stopped.
 - *renewal*: a certificate with 25 of 90 days left is put in place, and shown, and mesh-certificate
   run. *relay away* is the longest time
   without an answer of the relay to new TLS connections, tried every 20 ms; *map streams dropped*
   counts the new streams of two clients while both control hosts renew. *by …* is how long the
-  service runs, against the lab's ACME server and DNS APIs: what a real service takes until all of
-  its servers know a record is not in it.
+  service runs. What a real DNS service takes until all of its servers know a record is in neither
+  these nor *issue*.
 - *throughput*: derpprobe's bandwidth probes between two clients through one relay, our unit and
   `derper` started by hand in turn. Ratio of the medians: {ratio:.2f}.
 

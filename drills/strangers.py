@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from drills.client import install
@@ -11,6 +12,7 @@ from lab.world.host import Host
 
 _MAP: Final = "/run/strangers-map.json"
 _KEY: Final = "/run/strangers-mesh.key"
+_RESULT: Final = re.compile(r"\b(good|bad): derp/([^/ ]+)/[^/ ]+/[^/ ]+/mesh\b")
 
 
 def relayed(where: Host, regions: Mapping[str, Any], key: str = "") -> dict[str, bool]:
@@ -30,8 +32,13 @@ def relayed(where: Host, regions: Mapping[str, Any], key: str = "") -> dict[str,
         said = where.exec(line, check=False, within=120)
     finally:
         where.exec(["rm", "-f", _KEY])
-    lines = (said.stdout + said.stderr).splitlines()
-    return {
-        code: any(line.startswith("good") and f"derp/{code}/" in line for line in lines)
-        for code in regions
-    }
+    return carried(said.stdout + said.stderr, regions)
+
+
+def carried(said: str, codes: Iterable[str]) -> dict[str, bool]:
+    """Which regions carried packets, by the words of `derpprobe -once`. Raises ValueError."""
+    results = {(code, word) for word, code in _RESULT.findall(said)}
+    untried = [code for code in codes if not {(code, "good"), (code, "bad")} & results]
+    if untried:
+        raise ValueError(f"derpprobe did not try {', '.join(untried)}: {said[-1000:]}")
+    return {code: (code, "good") in results for code in codes}

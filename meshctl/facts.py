@@ -143,12 +143,13 @@ def _voters(told: Any) -> dict[str, bool] | None:
 def _lives(told: dict[str, str | HostError]) -> dict[str, float | HostError]:
     """Seconds that each certificate has left, by the clock of its host."""
     return {
-        name: said if isinstance(said, HostError) else _life(name, said)
+        name: said if isinstance(said, HostError) else life(name, said)
         for name, said in told.items()
     }
 
 
-def _life(name: str, said: str) -> float | HostError:
+def life(name: str, said: str) -> float | HostError:
+    """Seconds left, of a host's answer to CERTIFICATE."""
     now, _, end = said.partition("\n")
     try:
         ends = datetime.datetime.fromisoformat(end.strip().removeprefix(_ENDS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,18 +13,23 @@ from drills import certificates, two_clients
 from drills.client import Client
 from drills.streams import StreamWatch, entries
 from lab.world.command import until
-from tests.lab.edge import CONTROLS, ask, certificate
+from meshctl import facts
+from tests.lab.edge import CONTROLS, RELAYS, ask, certificate
 from tests.lab.mesh import Mesh
 
 
 def issued(mesh: Mesh, host: str) -> str:
     """The serial number of the certificate that a host shows."""
-    return certificate(mesh, host, "-noout -serial")
+    said = certificate(mesh, host, "-noout -serial")
+    assert said, f"{host} shows no certificate"
+    return said
 
 
 def days_left(mesh: Mesh, host: str) -> float:
-    """How long the certificate that a host shows is good for."""
+    """How long the certificate that a host shows is good for; not a number while it shows none."""
     said = certificate(mesh, host, "-noout -enddate -dateopt iso_8601").partition("=")[2]
+    if not said:
+        return math.nan
     left = datetime.datetime.fromisoformat(said) - datetime.datetime.now(datetime.UTC)
     return left.total_seconds() / 86400
 
@@ -143,3 +149,16 @@ def test_the_end_of_a_certificate_is_there_for_monitoring(mesh: Mesh) -> None:
 
     text = host.exec(["cat", "/run/mesh-certificate/certificate.prom"]).stdout
     assert text.splitlines()[-1] == f"mesh_certificate_expires_seconds {ends}"
+
+
+@pytest.mark.parametrize("name", [*CONTROLS, *RELAYS])  # the pinned one, too
+def test_a_host_tells_meshctl_when_the_certificate_that_it_shows_ends(
+    mesh: Mesh, name: str
+) -> None:
+    question = facts.CERTIFICATE["control" if name in CONTROLS else "relay"]
+
+    said = mesh.host(name).exec(["runuser", "-u", "mesh", "--", "sh", "-c", question]).stdout
+
+    left = facts.life(name, said)
+    assert isinstance(left, float), left
+    assert abs(left / 86400 - days_left(mesh, name)) < 0.1
