@@ -61,6 +61,16 @@ def test_nodes_get_addresses_of_their_ranges_and_their_clients_follow(
     assert None not in done.ping_after.values(), done.ping_after
 
 
+def test_the_nightly_run_does_the_same_in_its_sandbox(server: Live, crowd: Crowd) -> None:
+    moves = live.planned(server, crowd)
+
+    server.host.exec(["systemctl", "start", "mesh-addresses.service"], within=300)
+
+    now = server.addresses()
+    assert moves and {name: now[name] for name in moves} == moves
+    server.await_addresses(crowd)
+
+
 def test_a_second_apply_moves_nobody(server: Live, crowd: Crowd) -> None:
     server.registry("addresses", "apply")
     before = server.addresses()

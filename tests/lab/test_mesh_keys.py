@@ -1,4 +1,6 @@
-"""Covers a key that is handed out once, on the booted mesh: `console` of policy/keys.yaml."""
+"""Covers keys on the booted mesh: one that is handed out once (`console` of policy/keys.yaml), and
+the daily rotation in its sandbox.
+"""
 
 from __future__ import annotations
 
@@ -55,3 +57,13 @@ def test_no_output_and_no_state_of_the_stack_has_it(mesh: Mesh) -> None:
     assert KEY not in mesh.outputs["api_keys"]
     assert "hskey-auth-" in state, "the search must see keys"
     assert "hskey-api-" not in state
+
+
+def test_the_daily_rotation_runs_in_its_sandbox_on_both_hosts(mesh: Mesh) -> None:
+    unit, ended = "mesh-keys.service", {}
+    for name in ("hs-1", "hs-2"):
+        mesh.host(name).exec(["systemctl", "start", unit])
+        ended[name] = mesh.host(name).exec(["systemctl", "show", "-P", "ExecMainStatus", unit])
+
+    statuses = sorted(done.stdout.strip() for done in ended.values())
+    assert statuses == ["0", "3"], "3 is said where Headscale does not run"
