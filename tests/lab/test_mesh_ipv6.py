@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import pytest
 
+from drills import scan
 from drills.client import Client, install
 from drills.live import Live
 from lab.world.command import until
-from tests.lab import scan
 from tests.lab.mesh import Mesh
 
 RELAYS: Final = {"derp-bj": 900, "derp-sh": 901, "derp-hk": 902}  # of stack lab, one a cloud
