@@ -280,8 +280,8 @@ installed() {
     if [ "$family" = debian ]; then
         # shellcheck disable=SC2016  # dpkg's own variables
         dpkg-query -W -f '${db:Status-Abbrev} ${Version}\n' tailscale 2>/dev/null | sed -n 's/^ii *//p'
-    else
-        rpm -q --qf '%{VERSION}\n' tailscale 2>/dev/null || true
+    elif rpm -q tailscale >/dev/null 2>&1; then # otherwise it says so on standard output
+        rpm -q --qf '%{VERSION}\n' tailscale
     fi
 }
 

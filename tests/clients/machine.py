@@ -24,6 +24,8 @@ from tests import stacks
 
 INSTALLER: Final = stacks.REPOSITORY / "clients/install.sh"
 FAKES: Final = Path(__file__).parent / "fakes"
+# The daemon needs only to be there: the stand-in of systemd starts nothing.
+STANDINS: Final = {"tailscale": FAKES / "tailscale", "tailscaled": FAKES / "systemctl"}
 SERVER: Final = "https://hs.mesh.example"
 KEY: Final = "hskey-auth-abc-0123456789"
 _PATH: Final = "/fake/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -55,6 +57,7 @@ class Machine:
     folder: Path
     store: str
     hashes: Mapping[str, str]
+    server: str
     traces: list[str] = field(default_factory=list)  # all that runs printed
 
     @property
@@ -119,7 +122,7 @@ class Machine:
         env: Mapping[str, str] = MappingProxyType({}),
     ) -> Ended:
         """Run the installer with the server's URL and these options."""
-        words = ["--server", SERVER, *options]
+        words = ["--server", self.server, *options]
         if key is not None:
             self.write("/fake/mesh-key", key + "\n", "600")
             words += ["--key-file", "/fake/mesh-key"]
@@ -150,20 +153,26 @@ class Machine:
 
 
 @contextmanager
-def machine(folder: Path, os_release: str) -> Iterator[Machine]:
-    """A fresh machine that says of itself that it is of that distribution."""
-    programs = folder / "store"
-    hashes = {name: _publish(programs, name) for name in ("tailscale", "tailscaled")}
+def machine(
+    folder: Path,
+    os_release: str,
+    programs: Mapping[str, Path] = STANDINS,
+    server: str = SERVER,
+) -> Iterator[Machine]:
+    """A fresh machine that says of itself that it is of that distribution; its store has these
+    programs."""
+    store = folder / "store"
+    hashes = {name: _publish(store, name, path) for name, path in programs.items()}
     (folder / "machine").mkdir()
     line = ["unshare", "--mount", "sh", "-c", _SETUP, "sh", str(folder / "machine")]
     with (
-        _served(programs) as url,
+        _served(store) as url,
         subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder,
     ):
         assert holder.stdout is not None
         assert holder.stdin is not None
         assert holder.stdout.readline() == "ready\n"
-        made = Machine(holder.pid, folder / "machine", url, hashes)
+        made = Machine(holder.pid, folder / "machine", url, hashes, server)
         made._start(["cp", "-r", str(FAKES), str(INSTALLER), f"{made.folder}/root/"])
         made._start(["sh", "-c", _FURNISH, "sh", f"{made.folder}/root"])
         made.write("/etc/os-release", os_release)
@@ -183,12 +192,11 @@ for name in apt-get dnf dpkg-query rpm; do cp package $name; done
 """
 
 
-def _publish(store: Path, name: str) -> str:
-    """Put a program into a store, under its hash. The daemon needs only to be there."""
-    text = (FAKES / "tailscale").read_bytes() if name == "tailscale" else b"#!/bin/sh\n"
-    hash = hashlib.sha256(text).hexdigest()
+def _publish(store: Path, name: str, program: Path) -> str:
+    """Put a program into a store, under its hash."""
+    hash = hashlib.sha256(program.read_bytes()).hexdigest()
     (store / hash).mkdir(parents=True)
-    (store / hash / name).write_bytes(text)
+    shutil.copy(program, store / hash / name)
     return hash
 
 
