@@ -40,8 +40,9 @@ def report(runs: Sequence[Run]) -> str:
     """The tables."""
     joins = _table(_JOINED, [_line(run) for run in runs])
     kills = _table(_KILLED, [_kills(run) for run in runs if _rows(run, "kill")])
+    soaks = _table(_SOAKED, [_soak(run) for run in runs if _rows(run, "churn")])
     ratios = _table(("version", "nodes", "pair", "plain", "ratio"), _ratios(runs))
-    return f"{_HEAD}{joins}{_KILLS}{kills}{_RATIOS}{ratios}"
+    return f"{_HEAD}{joins}{_KILLS}{kills}{_SOAKS}{soaks}{_RATIOS}{ratios}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -100,6 +101,27 @@ def _kills(run: Run) -> list[str]:
         _seconds(settled),
         _counts(_figures(run, "wrong_nodes", "kill")),
     ]
+
+
+def _soak(run: Run) -> list[str]:
+    memory, files = _figures(run, "rss_mib", "churn"), _figures(run, "descriptors", "churn")
+    return [
+        _name(run["about"]),
+        str(run["about"]["nodes"]),
+        f"{_figures(run, 'elapsed_s', 'churn')[-1] / 60:.0f} min",
+        str(len(memory)),
+        _seconds(_figures(run, "settled_s", "churn")),
+        _counts(_figures(run, "drops", "churn")),
+        _change(memory, " MiB"),
+        _change(files, ""),
+    ]
+
+
+def _change(values: Sequence[float], unit: str) -> str:
+    """The median of the first tenth, that of the last one, and the highest of all."""
+    tenth = max(len(values) // 10, 1)
+    first, last = statistics.median(values[:tenth]), statistics.median(values[-tenth:])
+    return f"{first:.0f} → {last:.0f} (≤ {max(values):.0f}){unit}"
 
 
 def _ratios(runs: Sequence[Run]) -> Iterable[list[str]]:
@@ -180,6 +202,16 @@ pair's guards do what they do. Seconds from the kill; *median / 95 %* over all n
 _KILLED: Final = (
     *("server", "nodes", "kills", "first node streams", "median / 95 %", "all stream"),
     *("all settled", "wrong peer sets"),
+)
+_SOAKS: Final = """
+## A fleet that lives
+
+One node after another leaves for good and another one comes, until every node is settled again.
+Memory and open files of the server: the first tenth of the time, the last one, and the most.
+
+"""
+_SOAKED: Final = (
+    *("server", "nodes", "for", "replaced", "settled again", "dropped", "memory", "open files"),
 )
 _RATIOS: Final = """
 ## What the pair costs over a plain server

@@ -16,19 +16,21 @@ CEILING: Final = 1000  # what the plan asks for
 
 Nodes = Annotated[int, typer.Argument(min=1, max=CEILING, help="How many.")]
 Wave = Annotated[int, typer.Option(min=1, help="How many join together.")]
+Rest = Annotated[float, typer.Option(min=1, help="Seconds at rest; keep-alives come each minute.")]
 
 
 def load(
     context: typer.Context,
     nodes: Nodes,
     wave: Wave = 100,
+    rest: Rest = 60,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
     """Let virtual nodes join, measure, and remove them: exit 1 when one saw the wrong peers."""
     _refuse_protected(context)
     place = options.place(context)
-    order = Order(nodes=nodes, wave=wave, program=stage.program(place.project))
+    order = Order(nodes=nodes, wave=wave, rest=rest, program=stage.program(place.project))
     question = (
         f"Put {nodes} virtual nodes on stack {place.stack}, and remove them again? A rule is added"
         " to its policy for a moment."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Final
 
@@ -26,4 +27,5 @@ def run(trial: Trial, seconds: float, share: float) -> Iterator[Row]:
             return
         trial.tool.wait_quiet(due, 0.001, max(due - time.monotonic(), 0))
         old = trial.joined[0]
-        yield trial.replace(old, plan.member(old.kind, _FIRST + number))
+        row = trial.replace(old, plan.member(old.kind, _FIRST + number))
+        yield replace(row, figures={**row.figures, "elapsed_s": time.monotonic() - began})

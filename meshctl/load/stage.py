@@ -21,7 +21,6 @@ from meshctl.trouble import HostError, MeshctlError
 
 _ANSWER_SECONDS: Final = 600.0  # to delete a thousand nodes takes minutes
 _PHASE_SECONDS: Final = 300.0
-_REST_SECONDS: Final = 60.0  # longer than a keep-alive takes
 _AT_ONCE: Final = 16  # registrations
 _BY: Final = "group:ops-admin"  # who may reach everybody, so that a rule of theirs is told to all
 
@@ -66,6 +65,7 @@ class Order:
 
     nodes: int
     wave: int
+    rest: float  # s
     program: Path  # mesh-load
 
 
@@ -137,4 +137,4 @@ def _phases(trial: Trial, kinds: Sequence[Kind], order: Order, *, marked: bool) 
         yield trial.quiet()
     yield trial.newcomer(plan.member(members[-1].kind, 9000))
     yield trial.quiet()
-    yield trial.rest(_REST_SECONDS)
+    yield trial.rest(order.rest)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import threading
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import IO, Any, Final, Literal, Self
 
 _END_WITHIN: Final = 60.0  # s
+_LAST_WORDS: Final = 10  # lines of its complaints that are kept
 Condition = Literal["streaming", "settled", "marked"]
 
 
@@ -73,6 +77,8 @@ class Tool:
     hear: Callable[[Mapping[str, Any]], None] = _quiet  # takes progress
     _process: subprocess.Popen[str] | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
+    _words: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_WORDS), init=False)
+    _listener: threading.Thread | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
         if self._stopped:
@@ -87,6 +93,8 @@ class Tool:
             bufsize=1,
             env={**os.environ, **trust},
         )
+        self._listener = threading.Thread(target=self._listen, args=[self._process.stderr])
+        self._listener.start()
         try:
             self._read()
         except BaseException:
@@ -166,7 +174,7 @@ class Tool:
         return self._read()
 
     def _read(self) -> Any:
-        assert self._process and self._process.stdout and self._process.stderr
+        assert self._process and self._process.stdout
         for line in self._process.stdout:
             told = json.loads(line)
             if "trouble" in told:
@@ -174,19 +182,32 @@ class Tool:
             if "answer" in told:
                 return told["answer"]
             self.hear(told)
-        raise ToolError(f"mesh-load ended: {self._process.stderr.read()[-500:]}")
+        if self._listener:
+            self._listener.join(_END_WITHIN)
+        raise ToolError(f"mesh-load ended: {' '.join(self._words)}")
+
+    def _listen(self, errors: IO[str]) -> None:
+        """Read what it complains of, so that it never waits for somebody who does."""
+        for line in errors:
+            self._words.append(line.strip())
 
     def _end(self) -> None:
         """The end of its input ends the program and every node."""
         if self._process is None:
             return
         process, self._process = self._process, None
-        try:
-            process.communicate(timeout=_END_WITHIN)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            raise ToolError(f"mesh-load did not end within {_END_WITHIN:g} s") from None
+        assert process.stdin and process.stdout
+        late = threading.Timer(_END_WITHIN, process.kill)
+        late.start()
+        with process:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+            process.stdout.read()  # else it might wait for somebody who reads
+            if self._listener:
+                self._listener.join()
+        late.cancel()
+        if process.returncode == -signal.SIGKILL:
+            raise ToolError(f"mesh-load did not end within {_END_WITHIN:g} s")
 
 
 def _waited(told: Mapping[str, Any]) -> Waited:

@@ -49,7 +49,6 @@ def fleet(headscale: Plain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return Said(done.stdout, done.returncode, done.stderr)
 
     monkeypatch.setenv("SSL_CERT_FILE", headscale.trust)
-    monkeypatch.setattr(stage, "_REST_SECONDS", 1.0)
     with ssh_hosts.fleet(tmp_path) as made:
         meshctl_mesh.make_well(made)
         made["hs-1"].otherwise = run
@@ -70,7 +69,7 @@ def test_a_load_measures_every_phase_and_leaves_nothing_behind(
     before = left(headscale)
     operator = Operator(fleet, ROOT, capfd)
 
-    rows = operator.reads("load", "4", "--wave", "3", "--yes")
+    rows = operator.reads("load", "4", "--wave", "3", "--rest", "1", "--yes")
 
     phases = [row["phase"] for row in rows if row["phase"] != "quiet"]
     assert phases == ["wave 0", "wave 1", "policy", "newcomer", "rest"]
@@ -95,7 +94,7 @@ def test_a_load_that_is_stopped_leaves_nothing_behind_either(
 
         mesh = stack.load("staging", str(fleet.outputs), ROOT)
         async with Session(mesh) as session:
-            await stage.run(session, Order(4, 3, stage.program(ROOT)), tell)
+            await stage.run(session, Order(4, 3, 1, stage.program(ROOT)), tell)
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(stopped())

@@ -55,3 +55,16 @@ def test_the_end_of_its_input_ends_the_program(tool: Tool) -> None:
         other.report(0)
     with pytest.raises(ToolError, match="not started"):
         other.report(0)
+
+
+def test_a_program_that_ends_by_itself_is_told_of_with_its_last_words() -> None:
+    line = ["sh", "-c", "echo no room >&2; exit 1"]
+    with pytest.raises(ToolError, match="mesh-load ended: no room"), Tool(line):
+        pass
+
+
+def test_a_tool_that_was_stopped_does_not_begin() -> None:
+    tool = Tool([str(plain.program("mesh-load"))])
+    tool.stop()
+    with pytest.raises(ToolError, match="stopped before it began"), tool:
+        pass

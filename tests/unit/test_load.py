@@ -221,6 +221,16 @@ def test_kills_show_their_median_and_their_worst(tmp_path: Path) -> None:
     assert "| 3 | 1.0 (≤ 1.0) s | 1.0 / 3.0 s | 3.0 (≤ 9.0) s | 3.0 (≤ 9.0) s | 1 |" in said
 
 
+def test_a_soak_shows_how_memory_and_open_files_went(tmp_path: Path) -> None:
+    def churn(minute: int) -> Row:
+        figures = {"elapsed_s": minute * 60, "rss_mib": 100 + minute, "descriptors": 20}
+        return Row("churn", {**wave().figures, **figures})
+
+    said = report(tmp_path, (ABOUT, [wave(), *map(churn, range(21))]))
+    assert "| 2 | 20 min | 21 | 2.0 (≤ 2.0) s | 0 | 100 → 120 (≤ 120) MiB |" in said
+    assert "| 20 → 20 (≤ 20) |" in said
+
+
 def test_a_kill_that_some_node_did_not_survive_shows_as_never(tmp_path: Path) -> None:
     figures = {"first_s": 1, "streaming_s": -1, "settled_s": -1, "wrong_nodes": 1}
     said = report(tmp_path, (ABOUT, [wave(), Row("kill", figures, {"streaming": (1.0,)})]))
