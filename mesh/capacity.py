@@ -25,16 +25,16 @@ _CONNECTION_KIB: Final = 60  # of HAProxy for one client, both sides and TLS
 # Every connection takes two file descriptors of the unit's 65536.
 _MOST_CONNECTIONS: Final = 30000
 
-# Headscale's default is three quarters of the CPUs: one worker of two CPUs, and the join of 300
-# nodes left the other one idle.
+# Headscale's default is three quarters of the CPUs, and so a single worker where there are two.
 _LEAST_WORKERS: Final = 2
-# Nodes for each CPU and the delay at which no stream was dropped: the default's 800 ms at 100 nodes
-# on two CPUs; at 300 on two it took 3 s. A new node is told of at the next beat: 5 s are promised.
+# Nodes for each CPU, and a delay that served them: the default of 800 ms, 100 on two CPUs; with
+# 3 s, and the queue below, no stream was cut at 300 on two. News waits for the next beat, and a new
+# node is to be known within 5 s.
 _QUIET: Final = (50, 800)
 _BUSY: Final = (150, 3000)
-# A stream whose queue is full for 50 ms is cut. With the default of 30 it was, 7 to 57 times a run
-# of 300 nodes; with 2000 never. A node that joins makes four changes (it is added, is online, tells
-# its endpoints, tells its relay), and all may come within one beat.
+# A stream whose queue is full for 50 ms is cut. With the default of 30 healthy ones were, 7 to 57 a
+# run; with 2000, at 300 nodes, none. A node that joins makes four changes (it is added, is online,
+# tells its endpoints, tells its relay), and all may come within one beat.
 _LEAST_QUEUE: Final = 2000
 _CHANGES_EACH: Final = 4
 _SLOT_BYTES: Final = 8
