@@ -93,10 +93,8 @@ def _ways(
     ways: dict[str, tuple[pulumi.Resource, ...]] = {}
     for subnet in spec.subnets:
         if subnet.public:
-            ways[subnet.name] = (
-                *routes,
-                _link(f"{name}-{subnet.name}", made[subnet.name], public, opts),
-            )
+            link = _link(f"{name}-{subnet.name}", made[subnet.name], public, opts)
+            ways[subnet.name] = (*routes, link)
     if spec.needs_nat:
         entrance = next(subnet.name for subnet in spec.subnets if subnet.public)
         inside = clouds.after(made[entrance].id, *ways[entrance])
