@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,15 @@ import pulumi
 import pulumi_aws as aws
 
 from components import clouds
-from components.clouds import InstanceArgs, NetworkIds, RecordKind, Zone, aws_ipv6, lean
+from components.clouds import (
+    InstanceArgs,
+    NetworkIds,
+    RecordKind,
+    Zone,
+    aws_firewall,
+    aws_ipv6,
+    lean,
+)
 from mesh import permissions, topology
 from mesh.catalogue import OperatingSystem
 
@@ -93,10 +100,8 @@ def _ways(
     ways: dict[str, tuple[pulumi.Resource, ...]] = {}
     for subnet in spec.subnets:
         if subnet.public:
-            ways[subnet.name] = (
-                *routes,
-                _link(f"{name}-{subnet.name}", made[subnet.name], public, opts),
-            )
+            link = _link(f"{name}-{subnet.name}", made[subnet.name], public, opts)
+            ways[subnet.name] = (*routes, link)
     if spec.needs_nat:
         entrance = next(subnet.name for subnet in spec.subnets if subnet.public)
         inside = clouds.after(made[entrance].id, *ways[entrance])
@@ -148,54 +153,7 @@ def _link(
     )
 
 
-def firewall(
-    name: str,
-    environment: str,
-    network_id: pulumi.Input[str],
-    rules: tuple[topology.Rule, ...],
-    opts: pulumi.ResourceOptions,
-) -> pulumi.Output[str]:
-    """A security group; without a rule it lets nothing out either."""
-    group = aws.ec2.SecurityGroup(
-        name,
-        name=f"{environment}-{name}",
-        description=f"{name} of {environment}",
-        vpc_id=network_id,
-        tags=clouds.tags(environment, name),
-        opts=opts,
-    )
-    entries: list[pulumi.Resource] = [
-        aws.vpc.SecurityGroupIngressRule(
-            f"{name}-{suffix}",
-            security_group_id=group.id,
-            ip_protocol=rule.protocol,
-            from_port=-1 if rule.is_ping else rule.first_port,
-            to_port=-1 if rule.is_ping else rule.last_port,
-            cidr_ipv4=clouds.v4(source),
-            cidr_ipv6=clouds.v6(source),
-            description=_description(rule.why),
-            opts=opts,
-        )
-        for suffix, rule, source in clouds.sources(rules)
-    ]
-    everything = [
-        aws.vpc.SecurityGroupEgressRule(
-            f"{name}{suffix}",
-            security_group_id=group.id,
-            ip_protocol="-1",
-            cidr_ipv4=clouds.v4(every),
-            cidr_ipv6=clouds.v6(every),
-            description="everything",
-            opts=opts,
-        )
-        for suffix, every in clouds.everywhere(clouds.has_ipv6(rules))
-    ]
-    return clouds.after(group.id, *entries, *everything)
-
-
-def _description(text: str) -> str:
-    """The text without the characters that EC2 refuses, such as the apostrophe."""
-    return re.sub(r"[^a-zA-Z0-9 ._:/()#,@\[\]+=&;{}!$*-]", "", text)
+firewall = aws_firewall.firewall
 
 
 def key_pair(

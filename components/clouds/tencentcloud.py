@@ -151,20 +151,24 @@ def firewall(
             )
             for _, rule, source in clouds.sources(rules)
         ],
-        egresses=[
-            tencentcloud.security.GroupRuleSetEgressArgs(
-                action="ACCEPT",
-                protocol="ALL",
-                port="ALL",
-                cidr_block=clouds.v4(every),
-                ipv6_cidr_block=clouds.v6(every),
-                description="everything",
-            )
-            for _, every in clouds.everywhere(clouds.has_ipv6(rules))
-        ],
+        egresses=_outward(clouds.has_ipv6(rules)),
         opts=opts,
     )
     return clouds.after(group.id, entries)
+
+
+def _outward(ipv6: bool) -> list[tencentcloud.security.GroupRuleSetEgressArgs]:
+    return [
+        tencentcloud.security.GroupRuleSetEgressArgs(
+            action="ACCEPT",
+            protocol="ALL",
+            port="ALL",
+            cidr_block=clouds.v4(every),
+            ipv6_cidr_block=clouds.v6(every),
+            description="everything",
+        )
+        for _, every in clouds.everywhere(ipv6)
+    ]
 
 
 def _ports(rule: topology.Rule) -> str:
