@@ -19,7 +19,8 @@ _END_OF: Final = "date +%s && sudo sh -c 'cat {}' | openssl x509 -noout -enddate
 # Of the file that the host serves, be it pinned or from an ACME server.
 CERTIFICATE: Final[dict[Role, str]] = {
     "control": _END_OF.format("/etc/mesh/public/entry.pem"),
-    "relay": _END_OF.format("/etc/derper/*.crt"),
+    # Named after the relay; one of a former name may lie beside it.
+    "relay": _END_OF.format("$(ls -t /etc/derper/*.crt | head -n 1)"),
 }
 MEMBERS: Final = "sudo patronictl list -f json"
 VOTERS: Final = "sudo mesh-etcdctl endpoint health -w json"
