@@ -58,9 +58,12 @@ async def run(session: Session, name: Name, stack: str) -> Record:
     """
     fault = faults.FAULTS[name]
     await _demand_health(session)
-    key = await writing.key(session)
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    async with Watch(session.mesh) as watch, Writes(session.mesh, key) as writes:
+    async with (
+        writing.key(session) as key,
+        Watch(session.mesh) as watch,
+        Writes(session.mesh, key) as writes,
+    ):
         await asyncio.sleep(BEFORE_SECONDS)
         _demand_answers(session.mesh.server_url, watch, writes)
         began = time.monotonic()

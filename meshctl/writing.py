@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import httpx
@@ -22,19 +23,29 @@ PREFIX: Final = "meshctl-drill-"
 EACH_SECONDS: Final = 1.0
 SETTLE_SECONDS: Final = 30.0  # until an API that has just come back answers every call
 LOOK_SECONDS: Final = 0.5
+CREATE_KEY: Final = "sudo headscale apikeys create --expiration 1h"
+EXPIRE_KEY: Final = "sudo headscale apikeys expire --prefix="
+_KIND: Final = "hskey-api-"
+_PREFIX_LENGTH: Final = 12  # of what names a key and opens nothing; it may begin with a dash
 _USERS: Final = "/api/v1/user"
 
 
-async def key(session: Session) -> str:
-    """A key of the API that is valid now, from the registry. Raises MeshctlError."""
-    told = await control.registry(session, "keys", "list")
-    names = [one["name"] for one in told["api_keys"] if one["state"] == "valid"]
-    if not names:
-        raise MeshctlError(
-            "nothing was broken: without a valid API key no write can be tried; declare one in"
-            " policy/keys.yaml under api_keys, or `meshctl keys rotate`"
-        )
-    return str((await control.registry(session, "keys", "show", names[0]))["key"])
+@contextlib.asynccontextmanager
+async def key(session: Session) -> AsyncIterator[str]:
+    """A key of the API for one drill, worthless after it and within the hour in any case: those
+    that policy/keys.yaml declares are other people's. Raises MeshctlError."""
+    name = await control.active(session)
+    made = (await session.ask(name, CREATE_KEY)).strip().splitlines()[-1:]
+    if not made or not made[0].startswith(_KIND):
+        raise MeshctlError(f"nothing was broken: {name} makes no key of the API: no {_KIND}…")
+    try:
+        yield made[0]
+    finally:
+        prefix = made[0].removeprefix(_KIND)[:_PREFIX_LENGTH]
+        try:
+            await session.ask(await control.active(session), EXPIRE_KEY + prefix)
+        except MeshctlError as error:
+            show.note(f"the drill's API key {prefix} works until the hour is over: {error}")
 
 
 class Writes:

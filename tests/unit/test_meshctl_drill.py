@@ -18,15 +18,15 @@ from meshctl import drill, handover, stack, watching, writing
 from meshctl.control import GUARD
 from meshctl.faults import KILL_PRIMARY, KILL_VOTER, STOP_GUARD, WAKE, WAKE_GUARD
 from meshctl.trouble import MeshctlError
-from meshctl.writing import PREFIX, Writes
-from tests.ssh_hosts import Fleet, Said, json_said
+from meshctl.writing import CREATE_KEY, EXPIRE_KEY, PREFIX, Writes
+from tests.ssh_hosts import Fleet, Said
 from tests.unit.meshctl_mesh import Operator, guard, voters
 
-KEY = "hskey-api-very-secret"
+KEY = "hskey-api-prefix-with_-very-secret"
 KILL_SERVER = "sudo kill -KILL 4711"  # the process that the guard tells of
 FREEZE_SERVER = [f"{WAKE}kill -CONT 4711", "sudo kill -STOP 4711"]
 FREEZE_GUARD = [WAKE_GUARD, STOP_GUARD]
-KEYS = "sudo mesh-registry keys"
+END_KEY = f"{EXPIRE_KEY}prefix-with_"
 
 
 class Served:
@@ -102,13 +102,11 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def keys(fleet: Fleet) -> None:
-    """The registry hands out the one valid API key."""
-    names = [{"name": "old", "state": "expired"}, {"name": "console", "state": "valid"}]
+def willing(fleet: Fleet) -> None:
+    """The hosts do what a drill asks."""
     answers = fleet["hs-1"].answers
-    answers[f"{KEYS} list"] = json_said({"api_keys": names, "keys": []})
-    answers[f"{KEYS} show console"] = json_said({"name": "console", "key": KEY, "expires": 0})
-    for line in (KILL_SERVER, *FREEZE_SERVER, *FREEZE_GUARD):
+    answers[CREATE_KEY] = Said(f"{KEY}\n")
+    for line in (END_KEY, KILL_SERVER, *FREEZE_SERVER, *FREEZE_GUARD):
         answers[line] = Said()
     fleet["pg-1"].answers[KILL_PRIMARY] = fleet["pg-2"].answers[KILL_VOTER] = Said()
 
@@ -201,12 +199,11 @@ def test_nothing_is_broken_when_the_api_takes_no_writes(
     assert not _broken(fleet)
 
 
-def test_nothing_is_broken_without_a_valid_key_of_the_api(operator: Operator, fleet: Fleet) -> None:
-    names = [{"name": "console", "state": "expired"}]
-    fleet["hs-1"].answers[f"{KEYS} list"] = json_said({"api_keys": names, "keys": []})
+def test_nothing_is_broken_without_a_key_of_the_api(operator: Operator, fleet: Fleet) -> None:
+    fleet["hs-1"].answers[CREATE_KEY] = Said("a warning\n")
 
     assert operator.runs("drill", "server-killed", "--yes") == 3
-    assert "policy/keys.yaml" in operator.err
+    assert "nothing was broken: hs-1 makes no key of the API" in operator.err
     assert not _broken(fleet)
 
 
@@ -269,7 +266,7 @@ def test_a_drill_leaves_the_users_that_there_were_and_none_of_its_own(
     assert api.users == {1: "zhangsan"}
 
 
-def test_the_key_of_the_api_is_shown_to_nobody_else(
+def test_the_key_of_a_drill_is_shown_to_nobody_else_and_ended(
     operator: Operator, drills: Callable[[str], int], fleet: Fleet, api: Api, tmp_path: Path
 ) -> None:
     drills("server-killed")
@@ -278,6 +275,17 @@ def test_the_key_of_the_api_is_shown_to_nobody_else(
     written = "".join(file.read_text() for file in tmp_path.glob("drills-*"))
     asked = str([host.asked for host in fleet.hosts.values()])
     assert KEY not in operator.out + operator.err + written + asked
+    assert fleet["hs-1"].asked[-1] == (END_KEY, "")
+
+
+def test_a_key_that_cannot_be_ended_is_told_and_the_drill_counts(
+    operator: Operator, drills: Callable[[str], int], fleet: Fleet
+) -> None:
+    fleet["hs-1"].answers[END_KEY] = Said(status=1, stderr="no such key\n")
+
+    assert drills("server-killed") == 0
+
+    assert "API key prefix-with_ works until the hour is over" in operator.err
 
 
 def test_an_api_that_never_answers_again_is_not_taken_for_a_loss(fleet: Fleet, api: Api) -> None:
