@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import pulumi
 
 from mesh import access, capacity, fleet, hujson, policy_cost, policy_rules
 from mesh.policy_cost import Cost, RuleCost
 from mesh.registry import Registry
 from mesh.settings import Settings
-
-_BUILD: Final[capacity.Build] = "stock"  # the Headscale that artifacts/ builds
 
 
 def told(settings: Settings, declared: Registry) -> dict[str, str]:
@@ -34,15 +30,24 @@ def shown(cost: Cost) -> dict[str, str]:
     }
 
 
+def carried(settings: Settings) -> int:
+    """How many peers the nodes of the stack may have together."""
+    return capacity.carried(
+        settings.control.headscale.cpus,
+        settings.expected_nodes,
+        settings.tuning,
+        "stock",  # the Headscale that artifacts/ builds
+    )
+
+
 def warning(settings: Settings, cost: Cost, document: hujson.Document) -> str:
     """What to tell of a policy that costs too much; empty for one that does not."""
-    cpus = settings.control.headscale.cpus
-    carried = capacity.carried(cpus, settings.expected_nodes, settings.tuning, _BUILD)
-    if cost.entries <= carried:
+    cpus, most = settings.control.headscale.cpus, carried(settings)
+    if cost.entries <= most:
         return ""
     return (
         f"policy: {cost.nodes} nodes would have {cost.entries:,} peers together, and a control host"
-        f" with {cpus} CPUs carries {carried:,}. {_blame(cost.rules[0], cost, document)} Narrow it,"
+        f" with {cpus} CPUs carries {most:,}. {_blame(cost.rules[0], cost, document)} Narrow it,"
         " or give mesh:control.headscale more cpus: docs/guides/capacity.md"
     )
 
