@@ -55,13 +55,13 @@ def bundle(
     )
     return parts.join(
         base,
+        _ipv6(ipv6) if ipv6 else Bundle(),  # before a certificate: its name leads there already
         _pinned(name, pinned)
         if pinned
         else certificate.bundle(
             settings, [name], _files(name), ("try-restart", _UNIT), credential, artifacts
         ),
         _bandwidth(host),
-        _ipv6(ipv6) if ipv6 else Bundle(),
         _derper(settings, host, own, mesh_key, artifacts),
         Bundle(checks=(_serves(name, trusted=pinned is None),)),
     )
