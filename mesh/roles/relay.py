@@ -20,6 +20,7 @@ _RATE_UNIT: Final = "mesh-bandwidth.service"
 _IPV6: Final = "/etc/mesh/ipv6.env"
 _IPV6_SCRIPT: Final = "/usr/local/sbin/mesh-ipv6"
 _IPV6_UNIT: Final = "mesh-ipv6.service"
+_IPV6_TIMER: Final = "mesh-ipv6.timer"
 _BYTES_PER_MEGABIT: Final = 125_000
 # New connections a second for each CPU, and how many may come at once: a TLS handshake takes
 # about a millisecond of CPU, and the rest is for those who are connected.
@@ -54,13 +55,13 @@ def bundle(
     )
     return parts.join(
         base,
+        _ipv6(ipv6) if ipv6 else Bundle(),  # before a certificate: its name leads there already
         _pinned(name, pinned)
         if pinned
         else certificate.bundle(
             settings, [name], _files(name), ("try-restart", _UNIT), credential, artifacts
         ),
         _bandwidth(host),
-        _ipv6(ipv6) if ipv6 else Bundle(),
         _derper(settings, host, own, mesh_key, artifacts),
         Bundle(checks=(_serves(name, trusted=pinned is None),)),
     )
@@ -95,17 +96,25 @@ def _bandwidth(host: Host) -> Bundle:
 
 
 def _ipv6(address: str) -> Bundle:
-    variables = File(path=_IPV6, content=f"MESH_IPV6={address}\n")
-    script = File(path=_IPV6_SCRIPT, content=templates.text("relay", _IPV6_SCRIPT), mode="0755")
-    files = (variables, script, parts.unit_file("relay", _IPV6_UNIT))
     way_out = Check(
         what=f"the cloud's router takes packets from {address}",
         command=("/sbin/ip", "-6", "route", "get", "2000::", "from", address),
         within_seconds=60,
         unit=_IPV6_UNIT,
     )
-    unit = Unit(name=_IPV6_UNIT, restart_on=tuple(file.path for file in files))
-    return Bundle(files=files, units=(unit,), checks=(way_out,))
+    return Bundle(
+        files=(
+            File(path=_IPV6, content=f"MESH_IPV6={address}\n"),
+            File(path=_IPV6_SCRIPT, content=templates.text("relay", _IPV6_SCRIPT), mode="0755"),
+            parts.unit_file("relay", _IPV6_UNIT),
+            parts.unit_file("relay", _IPV6_TIMER),
+        ),
+        units=(
+            Unit(name=_IPV6_UNIT),  # ends at once, so each bundle runs it
+            Unit(name=_IPV6_TIMER, restart_on=(parts.unit_path(_IPV6_TIMER),)),
+        ),
+        checks=(way_out,),
+    )
 
 
 def _derper(
