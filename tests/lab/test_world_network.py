@@ -13,14 +13,14 @@ from lab.world.host import Host, HostSpec
 from lab.world.model import EVERYONE, Cut, Group, Network, Rule
 from tests.lab.pair import FRONT_PUBLIC, NAT_PUBLIC, OWNER, TwoHosts, declaration, network
 
-CONNECT = "import socket; socket.create_connection(({address!r}, {port}), {within}).close()"
-SETTLED = 1.0  # seconds after which a packet that did not arrive was dropped
+_CONNECT = "import socket; socket.create_connection(({address!r}, {port}), {within}).close()"
+_SETTLED = 1.0  # seconds after which a packet that did not arrive was dropped
 _ECHO = """
 import socket
-server = socket.create_server(("::", 9000), family=socket.AF_INET6, dualstack_ipv6=True)
+server = socket.create_server(("0.0.0.0", 9000))
 while True:
     connection, peer = server.accept()
-    connection.sendall(peer[0].removeprefix("::ffff:").encode())
+    connection.sendall(peer[0].encode())
     connection.close()
 """
 _ASK = """
@@ -32,7 +32,7 @@ print(connection.recv(64).decode())
 
 def reaches(host: Host, address: str, port: int) -> bool:
     """Whether a TCP connection comes about; False after the settling time."""
-    program = CONNECT.format(address=address, port=port, within=SETTLED)
+    program = _CONNECT.format(address=address, port=port, within=_SETTLED)
     return host.exec(["python3", "-c", program], check=False).status == 0
 
 
@@ -109,13 +109,13 @@ def test_a_group_without_rules_lets_nothing_out(two_hosts: TwoHosts) -> None:
 
 
 def test_a_public_address_leads_to_its_host(two_hosts: TwoHosts) -> None:
-    program = CONNECT.format(address=FRONT_PUBLIC, port=22, within=5)
+    program = _CONNECT.format(address=FRONT_PUBLIC, port=22, within=5)
 
     two_hosts.world.operator.run(["python3", "-c", program])
 
 
 def test_a_public_address_needs_a_subnet_with_a_way_to_the_internet(two_hosts: TwoHosts) -> None:
-    program = CONNECT.format(address=FRONT_PUBLIC, port=22, within=SETTLED)
+    program = _CONNECT.format(address=FRONT_PUBLIC, port=22, within=_SETTLED)
 
     with declared(two_hosts, network(direct=False, nat=None)):
         ended = two_hosts.world.operator.run(["python3", "-c", program], check=False)
