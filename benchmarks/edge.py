@@ -224,11 +224,11 @@ def issuing(mesh: Mesh, rounds: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         world = World.start(Path(folder) / "state")
         try:
-            for make in SERVICES:
+            for name, make in SERVICES.items():
                 service = make(world)
                 for number in range(rounds):
-                    place = Path(folder) / f"{service.provider}-{number}"
-                    yield Row(f"issue: DNS-01 at {service.provider}", _first(world, service, place))
+                    place = Path(folder) / f"{name}-{number}"
+                    yield Row(f"issue: DNS-01 at {name}", _first(world, service, place))
         finally:
             world.stop()
 

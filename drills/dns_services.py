@@ -128,7 +128,11 @@ def route53(world: World) -> Service:
     )
 
 
-SERVICES: Final[tuple[Callable[[World], Service], ...]] = (alidns, dnspod, route53)
+SERVICES: Final[dict[str, Callable[[World], Service]]] = {
+    "alidns": alidns,
+    "dnspod": dnspod,
+    "route53": route53,
+}
 
 
 def lego(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import dns.message
@@ -36,10 +36,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         made.stop()
 
 
-@pytest.fixture(scope="module", params=SERVICES, ids=lambda make: make.__name__)
+@pytest.fixture(scope="module", params=SERVICES)
 def service(request: pytest.FixtureRequest, world: World) -> Service:
-    make: Callable[[World], Service] = request.param
-    return make(world)
+    return SERVICES[request.param](world)
 
 
 def certificate(world: World, folder: Path, name: str) -> x509.Certificate:
