@@ -15,9 +15,9 @@ import pulumi
 
 from mesh import access, artifacts, policy_rules, policy_trial, registry
 from mesh.artifacts import Artifact
+from mesh.capacity import Build
 from mesh.policy_rules import Fault
 from mesh.policy_trial import Trial
-from mesh.settings import HeadscaleBuild
 
 _MANIFEST: Final = Path("dist/manifest.json")
 _POLICY: Final = Path("policy")
@@ -28,7 +28,7 @@ class PolicyCheckError(Exception):
     """Headscale could not be asked; the message has its own words."""
 
 
-async def passed(build: HeadscaleBuild) -> access.Policy:
+async def passed(build: Build) -> access.Policy:
     """The policy of policy/. Ends the run, with every fault, unless it is sound, by the word of
     the Headscale that will run.
     """

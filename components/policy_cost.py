@@ -36,7 +36,7 @@ def carried(settings: Settings) -> int:
         settings.control.headscale.cpus,
         settings.expected_nodes,
         settings.tuning,
-        "stock",  # the Headscale that artifacts/ builds
+        settings.headscale_build,
     )
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from mesh.capacity import Build
 from mesh.catalogue import Cloud
-from mesh.settings import HeadscaleBuild
 from mesh.topology import Role, Topology
 
 NEEDED: Final[dict[Role, tuple[str, ...]]] = {
@@ -20,7 +20,7 @@ NEEDED: Final[dict[Role, tuple[str, ...]]] = {
     "relay": ("derper", "lego"),
 }
 # What dist/ calls Headscale, by which build of it.
-_HEADSCALE: Final[dict[HeadscaleBuild, str]] = {
+_HEADSCALE: Final[dict[Build, str]] = {
     "patched": "headscale",
     "stock": "headscale-stock",
 }
@@ -66,7 +66,7 @@ class Store:
         return self.cloud not in _STORE_IN_EACH_REGION
 
 
-def load(path: Path, headscale: HeadscaleBuild = "patched") -> dict[str, Artifact]:
+def load(path: Path, headscale: Build = "patched") -> dict[str, Artifact]:
     """The artifacts that dist/manifest.json lists, by name; "headscale" is the build that is asked
     for. ArtifactError when one is missing.
     """

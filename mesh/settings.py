@@ -49,7 +49,6 @@ def _record_name(value: str) -> str:
 Domain = Annotated[str, AfterValidator(_domain)]
 RecordName = Annotated[str, AfterValidator(_record_name)]
 Resolver = Annotated[str, PlainValidator(resolution.resolver)]
-HeadscaleBuild = Literal["patched", "stock"]
 Target = Annotated[resolution.Target, PlainValidator(resolution.target)]
 Network4 = ipaddress.IPv4Network
 Code = Annotated[str, Field(pattern=_CODE)]
@@ -278,7 +277,7 @@ class Settings(_Frozen):
             " is surely gone, instead of waiting for Patroni's ttl; docs/decisions/0010."
         ),
     )
-    headscale_build: HeadscaleBuild = Field(
+    headscale_build: capacity.Build = Field(
         "patched",
         description=(
             "Which Headscale runs: patched with one early return of ours, so that it carries more"

@@ -14,12 +14,12 @@ from typing import Final
 
 import pytest
 
+from drills import scan
 from lab.world import addresses, cleanup, distance, network, services, sites
 from lab.world.command import inside, ip, run, until
 from lab.world.model import Cut, Group, Model, Network, Part, Rule, to_json
 from lab.world.state import State, write_json
 from tests import stacks
-from tests.lab import scan
 from tests.lab.pair import network as plain_network
 
 FRONT, BACK, RANGE = "2001:db8:99::10", "2001:db8:99::11", "2001:db8:99::/64"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mesh import artifacts
-from mesh.settings import HeadscaleBuild
+from mesh.capacity import Build
 
 NAMES = {name for needed in (*artifacts.NEEDED.values(), artifacts.CLIENT) for name in needed}
 NAMES |= {"headscale-stock"}
@@ -31,7 +31,7 @@ def manifest(tmp_path: Path) -> Path:
     ("build", "file"), [("patched", "headscale"), ("stock", "headscale-stock")]
 )
 def test_hosts_get_the_headscale_that_the_stack_asks_for_under_its_usual_name(
-    manifest: Path, build: HeadscaleBuild, file: str
+    manifest: Path, build: Build, file: str
 ) -> None:
     found = artifacts.load(manifest, build)["headscale"]
     assert (found.name, found.path.read_text(), found.sha256) == (
@@ -50,7 +50,7 @@ def test_the_patched_one_is_the_default(manifest: Path) -> None:
     [("patched", "headscale", "headscale-stock"), ("stock", "headscale-stock", "headscale")],
 )
 def test_only_the_build_that_is_asked_for_must_be_there(
-    manifest: Path, build: HeadscaleBuild, file: str, other: str
+    manifest: Path, build: Build, file: str, other: str
 ) -> None:
     (manifest.parent / other).unlink()
     artifacts.load(manifest, build)
