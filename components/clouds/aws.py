@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -13,11 +14,10 @@ import pulumi_aws as aws
 from components import clouds
 from components.clouds import (
     InstanceArgs,
+    Ipv6,
     NetworkIds,
     RecordKind,
     Zone,
-    aws_firewall,
-    aws_ipv6,
     lean,
 )
 from mesh import permissions, topology
@@ -153,7 +153,60 @@ def _link(
     )
 
 
-firewall = aws_firewall.firewall
+def firewall(
+    name: str,
+    environment: str,
+    network_id: pulumi.Input[str],
+    rules: tuple[topology.Rule, ...],
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Output[str]:
+    """A security group; without a rule it lets nothing out either."""
+    group = aws.ec2.SecurityGroup(
+        name,
+        name=f"{environment}-{name}",
+        description=f"{name} of {environment}",
+        vpc_id=network_id,
+        tags=clouds.tags(environment, name),
+        opts=opts,
+    )
+    entries: list[pulumi.Resource] = [
+        aws.vpc.SecurityGroupIngressRule(
+            f"{name}-{suffix}",
+            security_group_id=group.id,
+            ip_protocol=rule.protocol,
+            from_port=-1 if rule.is_ping else rule.first_port,
+            to_port=-1 if rule.is_ping else rule.last_port,
+            cidr_ipv4=clouds.v4(source),
+            cidr_ipv6=clouds.v6(source),
+            description=_description(rule.why),
+            opts=opts,
+        )
+        for suffix, rule, source in clouds.sources(rules)
+    ]
+    everything = _outward(name, group, clouds.has_ipv6(rules), opts)
+    return clouds.after(group.id, *entries, *everything)
+
+
+def _outward(
+    name: str, group: aws.ec2.SecurityGroup, ipv6: bool, opts: pulumi.ResourceOptions
+) -> list[pulumi.Resource]:
+    return [
+        aws.vpc.SecurityGroupEgressRule(
+            f"{name}{suffix}",
+            security_group_id=group.id,
+            ip_protocol="-1",
+            cidr_ipv4=clouds.v4(every),
+            cidr_ipv6=clouds.v6(every),
+            description="everything",
+            opts=opts,
+        )
+        for suffix, every in clouds.everywhere(ipv6)
+    ]
+
+
+def _description(text: str) -> str:
+    """The text without the characters that EC2 refuses, such as the apostrophe."""
+    return re.sub(r"[^a-zA-Z0-9 ._:/()#,@\[\]+=&;{}!$*-]", "", text)
 
 
 def key_pair(
@@ -170,7 +223,15 @@ def key_pair(
     return pair.key_name
 
 
-ipv6_address = aws_ipv6.address
+def ipv6_address(
+    name: str,
+    environment: str,
+    subnet_id: pulumi.Input[str],
+    subnet_range: pulumi.Input[str],
+    opts: pulumi.ResourceOptions,
+) -> Ipv6:
+    """An address chosen by its place in the range: nothing is to be reserved for one instance."""
+    return clouds.by_place(subnet_range)
 
 
 def instance(
@@ -253,7 +314,18 @@ def _eip(name: str, environment: str, opts: pulumi.ResourceOptions) -> aws.ec2.E
     return aws.ec2.Eip(name, domain="vpc", tags=clouds.tags(environment, name), opts=opts)
 
 
-public_ipv6 = aws_ipv6.public
+def public_ipv6(
+    name: str,
+    environment: str,
+    instance: pulumi.CustomResource,
+    host: topology.Host,
+    args: InstanceArgs,
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Output[str]:
+    """The address the instance was made with: the network's route is its way to everywhere."""
+    if args.ipv6 is None:
+        raise ValueError(f"host {host.name} has no IPv6 address")
+    return clouds.after(args.ipv6.address, instance)
 
 
 def zone(name: str, zone: str, create: bool, opts: pulumi.ResourceOptions) -> Zone:

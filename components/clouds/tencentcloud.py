@@ -13,7 +13,7 @@ import pulumi
 import tencentcloud_iac_pulumi as tencentcloud
 
 from components import clouds
-from components.clouds import InstanceArgs, NetworkIds, RecordKind, Zone, lean, tencentcloud_ipv6
+from components.clouds import InstanceArgs, Ipv6, NetworkIds, RecordKind, Zone, lean
 from mesh import permissions, topology
 from mesh.catalogue import OperatingSystem
 
@@ -27,6 +27,9 @@ lean.install(
     "key",
     "instance",
     "images",
+    "enis",
+    "eni",
+    "classic",
     "eip",
     "dnspod",
     "user",
@@ -83,8 +86,31 @@ def network(
     return NetworkIds(
         network=vpc.id,
         subnets={name: subnet.id for name, subnet in made.items()},
-        ipv6=tencentcloud_ipv6.ranges(name, vpc, made, opts) if spec.ipv6 else {},
+        ipv6=_ipv6_ranges(name, vpc, made, opts) if spec.ipv6 else {},
     )
+
+
+def _ipv6_ranges(
+    name: str,
+    vpc: tencentcloud.vpc.Instance,
+    made: Mapping[str, tencentcloud.subnet.Instance],
+    opts: pulumi.ResourceOptions,
+) -> dict[str, pulumi.Output[str]]:
+    """A range of public addresses for the network, and one of it for each subnet."""
+    whole = tencentcloud.vpc.Ipv6CidrBlock(name, vpc_id=vpc.id, address_type="GUA", opts=opts)
+    part = whole.ipv6_cidr_block.apply(topology.ipv6_subnet)
+    found = {}
+    for subnet, instance in made.items():
+        block = tencentcloud.vpc.Ipv6SubnetCidrBlock(
+            f"{name}-{subnet}",
+            vpc_id=vpc.id,
+            ipv6_subnet_cidr_blocks=tencentcloud.vpc.Ipv6SubnetCidrBlockIpv6SubnetCidrBlocksArgs(
+                subnet_id=instance.id, ipv6_cidr_block=part
+            ),
+            opts=opts,
+        )
+        found[subnet] = clouds.after(part, block)
+    return found
 
 
 def _nat(
@@ -199,7 +225,15 @@ def _key_name(text: str) -> str:
     return word if len(word) <= 25 else f"{word[:16]}_{digest}"
 
 
-ipv6_address = tencentcloud_ipv6.address
+def ipv6_address(
+    name: str,
+    environment: str,
+    subnet_id: pulumi.Input[str],
+    subnet_range: pulumi.Input[str],
+    opts: pulumi.ResourceOptions,
+) -> Ipv6:
+    """An address chosen by its place in the range: nothing is to be reserved for one instance."""
+    return clouds.by_place(subnet_range)
 
 
 def instance(
@@ -287,7 +321,37 @@ def _eip(
     )
 
 
-public_ipv6 = tencentcloud_ipv6.public
+def public_ipv6(
+    name: str,
+    environment: str,
+    instance: pulumi.CustomResource,
+    host: topology.Host,
+    args: InstanceArgs,
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Output[str]:
+    """The address on the instance's own interface, and bandwidth for it. The instance itself takes
+    only a number of addresses, of the cloud's choice, and only at its birth.
+    """
+    if args.ipv6 is None:
+        raise ValueError(f"host {host.name} has no IPv6 address")
+    found = tencentcloud.enis.get_instance_output(instance_id=instance.id, opts=clouds.lookup(opts))
+    assigned = tencentcloud.eni.Ipv6Address(
+        name,
+        network_interface_id=found.enis.apply(
+            lambda enis: next(eni.id for eni in enis if eni.primary)
+        ),
+        ipv6_addresses=[tencentcloud.eni.Ipv6AddressIpv6AddressArgs(address=args.ipv6.address)],
+        opts=opts,
+    )
+    bandwidth = tencentcloud.classic.ElasticPublicIpv6(
+        name,
+        ip6_address=clouds.after(args.ipv6.address, assigned),
+        internet_max_bandwidth_out=host.bandwidth_mbps,
+        internet_charge_type="TRAFFIC_POSTPAID_BY_HOUR",
+        tags=clouds.tags(environment, name),
+        opts=opts,
+    )
+    return clouds.after(args.ipv6.address, bandwidth)
 
 
 def zone(name: str, zone: str, create: bool, opts: pulumi.ResourceOptions) -> Zone:
