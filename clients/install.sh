@@ -392,7 +392,9 @@ settled() {
 wish() {
     routes=true shields=false operator=''
     case $profile in
-    workstation) operator=${SUDO_USER:-} ;; # who may use tailscale without sudo
+    workstation) # who may use tailscale without sudo; root may anyway
+        [ "${SUDO_USER:-root}" = root ] || operator=$SUDO_USER
+        ;;
     locked-down) routes=false shields=true ssh=false ;;
     esac
 }

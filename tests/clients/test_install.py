@@ -108,6 +108,15 @@ def test_a_node_that_was_taken_down_comes_up_again_without_a_key(debian: Machine
     assert debian.calls("tailscale up")[-1] == "tailscale up", "it changes nothing else"
 
 
+@pytest.mark.parametrize("env", [{}, {"SUDO_USER": "root"}])
+def test_a_workstation_that_root_sets_up_gives_nobody_more(
+    debian: Machine, env: dict[str, str]
+) -> None:
+    debian.install("--profile", "workstation", env=env)
+
+    assert _preferences(debian)["OperatorUser"] == ""
+
+
 def test_another_profile_is_set_without_a_key(debian: Machine) -> None:
     debian.install()
 
