@@ -12,7 +12,7 @@ PLAN: Final = {"control": [80, 443], "ops": [], "relay": [80, 443]}
 _PROBE: Final = "/run/scan.py"
 # Runs on the machine that looks: a SYN to each port, twice, because the first of a connection may
 # be dropped on purpose; who answers SYN and ACK is open. The kernel resets what it did not ask.
-PROGRAM: Final = """
+_PROGRAM: Final = """
 import json, os, select, socket, struct, sys, time
 PORTS, BATCH, WAIT, FROM = range(1, 65536), 500, 1.5, 40000
 
@@ -59,7 +59,7 @@ print(json.dumps({address: scan(address) for address in sys.argv[1:]}))
 
 def open_ports(where: Host, addresses: list[str]) -> dict[str, list[int]]:
     """The TCP ports that accept a connection, by address; some 5 s for each."""
-    where.exec(["install", "-m", "600", "/dev/stdin", _PROBE], stdin=PROGRAM)
+    where.exec(["install", "-m", "600", "/dev/stdin", _PROBE], stdin=_PROGRAM)
     said = where.exec(["python3", _PROBE, *addresses], within=300).stdout
     found: dict[str, list[int]] = json.loads(said)
     return found

@@ -161,3 +161,18 @@ def test_a_relay_that_was_off_has_its_address_again(mesh: Mesh, visitor: Client)
         return visitor.host.exec(line, check=False).status == 0
 
     until(serves, within=120, what=f"{PINNED} over IPv6", poll=1)
+
+
+def test_an_address_that_was_taken_away_comes_back(mesh: Mesh, visitor: Client) -> None:
+    relay, own = mesh.host(PINNED), ipv6(mesh, PINNED)
+
+    def is_there() -> bool:
+        return own in relay.exec(["ip", "-6", "address", "show", "to", f"{own}/128"]).stdout
+
+    relay.exec(["systemctl", "stop", "mesh-ipv6.timer"])
+    relay.exec(["ip", "-6", "address", "flush", "to", f"{own}/128"])
+    gone = not is_there()
+    relay.exec(["systemctl", "start", "mesh-ipv6.timer"])
+
+    assert gone
+    until(is_there, within=90, what=f"the address of {PINNED}", poll=1)

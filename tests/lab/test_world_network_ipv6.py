@@ -14,7 +14,6 @@ from typing import Final
 
 import pytest
 
-from drills import scan
 from lab.world import addresses, cleanup, distance, network, services, sites
 from lab.world.command import inside, ip, run, until
 from lab.world.model import Cut, Group, Model, Network, Part, Rule, to_json
@@ -172,17 +171,6 @@ def test_an_open_address_is_reached_from_everywhere_on_the_ports_of_its_rules(
     assert world.reaches("front", FRONT, 9000), "somebody listens"
     assert world.is_dropped("operator", FRONT, 9000)
     assert world.is_dropped("operator", BACK), "it is good for inside only"
-
-
-def test_a_scan_finds_the_same_ports_in_both_families(world: Wires) -> None:
-    model = world.declare(declared())
-    place = model.place("front")
-    assert place is not None
-
-    # The scanner's own program, run where no booted host is.
-    said = world.run("back", "python3", "-c", scan.PROGRAM, place[1].address, FRONT)
-
-    assert said == f'{{"{place[1].address}": [22], "{FRONT}": [22]}}\n'
 
 
 def test_a_closed_address_is_reached_from_its_own_network_only(world: Wires) -> None:
