@@ -181,6 +181,7 @@ def _about(site: Site, options: argparse.Namespace) -> dict[str, Any]:
         "at_once": options.at_once,
         "cores": options.cores or f"0-{(os.cpu_count() or 1) - 1}",
         "tool": f"nice {NICE}",
+        "busy": round(os.getloadavg()[0], 1),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

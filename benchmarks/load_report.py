@@ -74,6 +74,7 @@ def _line(run: Run) -> list[str]:
         _counts(_figures(run, "drops", "wave")),
         _counts(_figures(run, "drops", "rest")),
         f"{max(_figures(run, 'rss_mib', 'wave')):.0f} MiB",
+        str(about.get("busy", "–")),
         about["at"][:10],
     ]
 
@@ -185,11 +186,12 @@ every figure and the time of every node.
 - *policy*: a rule comes that every node is told of; until the last one has it.
 - *newcomer*: one more node joins; until it and every other node is settled.
 - *dropped*: streams that ended by themselves, while waves joined, and then over a minute of rest.
+- *busy*: the load average of the machine before the run, from what else it did.
 
 """
 _JOINED: Final = (
     *("server", "nodes", "peers each", "registered", "settled", "CPU to join", "policy"),
-    *("newcomer", "dropped, joining", "dropped, at rest", "memory", "date"),
+    *("newcomer", "dropped, joining", "dropped, at rest", "memory", "busy", "date"),
 )
 _KILLS: Final = """
 ## The server is killed

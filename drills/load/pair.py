@@ -36,7 +36,7 @@ class Pair:
         return self._active().exec(line, stdin=stdin, within=300).stdout
 
     def delete_nodes(self, ids: Sequence[str]) -> None:
-        self._active().exec(["sh", "-c", server.DELETE, "sh", *ids], within=_DELETE_WITHIN)
+        self._active().exec(["sh", "-c", server.DELETE_ALL, "sh", *ids], within=_DELETE_WITHIN)
 
     def pids(self) -> list[int]:
         """The servers' processes, on either host."""

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,7 @@ import yaml
 
 from lab.world.authority import authority
 from lab.world.command import run, until
+from meshctl.load import server
 
 DIST: Final = Path(__file__).parents[2] / "dist"
 _UP_WITHIN: Final = 60.0  # s
@@ -80,8 +82,8 @@ class Plain:
         return [self._process.pid] if self._process else []
 
     def delete_nodes(self, ids: Sequence[str]) -> None:
-        for each in ids:
-            self.headscale("nodes", "delete", "--force", "--identifier", each)
+        with ThreadPoolExecutor(server.DELETED_AT_ONCE) as pool:
+            list(pool.map(lambda each: self.headscale(*server.DELETE, each), ids))
 
     def kill(self) -> float:
         """Kill it, as `kill -9`, and start it again; the time of the kill (monotonic)."""

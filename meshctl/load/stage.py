@@ -45,7 +45,7 @@ class Remote:
         return self._ask(line, stdin)
 
     def delete_nodes(self, ids: Sequence[str]) -> None:
-        self._ask(["sudo", "sh", "-c", server.DELETE, "sh", *ids], "")
+        self._ask(["sudo", "sh", "-c", server.DELETE_ALL, "sh", *ids], "")
 
     def _ask(self, words: Sequence[str], stdin: str) -> str:
         asked = asyncio.run_coroutine_threadsafe(self._run(shlex.join(words), stdin), self.loop)
