@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +31,7 @@ SERVER: Final = "prod-web-bj-001"  # a tagged server, named by plan 3.3
 DEVICE: Final = "ops-laptop-zhangsan"  # an operator's device
 _REPOSITORY: Final = Path(__file__).parent.parent
 _STUN: Final = 3478
+_ANSWER_WITHIN: Final = 60.0  # s
 _console: Final = Console(highlight=False, soft_wrap=True)
 
 
@@ -150,7 +151,7 @@ def serves(status: dict[str, Any]) -> bool:
 
 def show_pings(world: World, server: Client, device: Client) -> None:
     """One ping over the direct path, one with direct UDP blocked; an exit when one is not so."""
-    direct = device.ping(server, ["--c=20", "--until-direct=true"])
+    direct = _await_ping(device, server, ["--c=20", "--until-direct=true"], "pong")
     _console.print(f"direct:   {direct}")
     ends = (device.host.name, server.host.name)
     world.cut(Cut(hosts=ends, protocol="udp", except_ports=(_STUN,)))
@@ -159,17 +160,24 @@ def show_pings(world: World, server: Client, device: Client) -> None:
     finally:
         world.heal(*ends)
     _console.print(f"via DERP: {relayed}")
-    if "via DERP" in direct or "via DERP" not in relayed:
+    if "pong" not in direct or "via DERP" in direct or "via DERP" not in relayed:
         sys.exit("the clients did not reach each other both ways")
 
 
-def await_relay(device: Client, server: Client, within: float = 60) -> str:
+def await_relay(device: Client, server: Client) -> str:
     """The first ping answered through a relay; the client gives up a direct path only after a
     while. The last answer when none was."""
-    deadline = time.monotonic() + within
+    words = ["--c=1", "--until-direct=false", "--timeout=3s"]
+    return _await_ping(device, server, words, "via DERP")
+
+
+def _await_ping(device: Client, server: Client, words: Sequence[str], answer: str) -> str:
+    """The first answer that has these words: a client hears of a new peer only after a while. The
+    last one after `_ANSWER_WITHIN`."""
+    deadline = time.monotonic() + _ANSWER_WITHIN
     while True:
-        said = device.ping(server, ["--c=1", "--until-direct=false", "--timeout=3s"])
-        if "via DERP" in said or time.monotonic() > deadline:
+        said = device.ping(server, words)
+        if answer in said or time.monotonic() > deadline:
             return said
 
 
