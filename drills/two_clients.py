@@ -151,7 +151,7 @@ def serves(status: dict[str, Any]) -> bool:
 
 def show_pings(world: World, server: Client, device: Client) -> None:
     """One ping over the direct path, one with direct UDP blocked; an exit when one is not so."""
-    direct = _await_ping(device, server, ["--c=20", "--until-direct=true"], "pong")
+    direct = await_direct(device, server)
     _console.print(f"direct:   {direct}")
     ends = (device.host.name, server.host.name)
     world.cut(Cut(hosts=ends, protocol="udp", except_ports=(_STUN,)))
@@ -162,6 +162,11 @@ def show_pings(world: World, server: Client, device: Client) -> None:
     _console.print(f"via DERP: {relayed}")
     if "pong" not in direct or "via DERP" in direct or "via DERP" not in relayed:
         sys.exit("the clients did not reach each other both ways")
+
+
+def await_direct(device: Client, server: Client) -> str:
+    """The last answer once a ping has got through; by the direct path when there is one."""
+    return _await_ping(device, server, ["--c=20", "--until-direct=true"], "pong")
 
 
 def await_relay(device: Client, server: Client) -> str:

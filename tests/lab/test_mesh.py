@@ -45,7 +45,7 @@ def test_both_clients_are_online_in_the_list_of_nodes(mesh: Mesh) -> None:
 
 
 def test_clients_reach_each_other_directly(mesh: Mesh) -> None:
-    said = mesh.device.ping(mesh.server, ["--c=20", "--until-direct=true"])
+    said = two_clients.await_direct(mesh.device, mesh.server)
 
     assert "pong" in said
     assert "DERP" not in said
