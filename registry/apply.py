@@ -10,7 +10,9 @@ import functools
 import hashlib
 import json
 import os
+import tempfile
 import time
+from pathlib import Path
 from typing import Any, Final
 
 from registry import keys, policy, users
@@ -81,10 +83,12 @@ def _bring(server: Headscale, store: Store, wanted: dict[str, Any], digest: str)
 
 
 def _keep_seal(place: Place, seal: str) -> None:
-    """For later commands on this host; only root may read it."""
-    part = place.seal.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(seal + "\n")
-    part.replace(place.seal)
+    """For later commands on this host; only root may read it. Two may do so at once."""
+    descriptor, name = tempfile.mkstemp(prefix=".seal-", dir=place.seal.parent)
+    part = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(seal + "\n")
+        part.replace(place.seal)
+    finally:
+        part.unlink(missing_ok=True)
