@@ -174,7 +174,7 @@ _HEAD: Final = """\
 
 `python -m benchmarks.load` (`make bench-load N=…`). Virtual nodes speak the control protocol and
 hold the stream of network maps, but have no tunnel; they are of the seed's tags and people
-(`drills/load/plan.py`), under the policy of `policy/`. *plain* is one Headscale on SQLite on this
+(`meshctl/load/plan.py`), under the policy of `policy/`. *plain* is one Headscale on SQLite on this
 machine's loopback; *pair* is the booted lab: two control hosts, PostgreSQL under Patroni, the
 proxies, the nodes on a machine of their own. Everything runs on the same cores, the virtual nodes
 behind the rest (nice 10), so CPU seconds say more than seconds of the clock. `load.json` keeps

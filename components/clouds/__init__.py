@@ -260,6 +260,13 @@ def by_place(subnet_range: pulumi.Input[str]) -> Ipv6:
     return Ipv6(address=address, id=address)
 
 
+def ipv6_of(host: topology.Host, args: InstanceArgs) -> Ipv6:
+    """What `public_ipv6` shows to everywhere; ValueError when the host was made without it."""
+    if args.ipv6 is None:
+        raise ValueError(f"host {host.name} has no IPv6 address")
+    return args.ipv6
+
+
 def _rule_name(rule: topology.Rule, source: topology.Source) -> str:
     ports = "" if rule.is_ping else f"-{rule.first_port}"
     if rule.first_port != rule.last_port:

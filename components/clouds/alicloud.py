@@ -270,8 +270,7 @@ def public_ipv6(
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Output[str]:
     """An IPv6 gateway of the network, and the host's bandwidth through it."""
-    if args.ipv6 is None:
-        raise ValueError(f"host {host.name} has no IPv6 address")
+    ipv6 = clouds.ipv6_of(host, args)
     gateway = alicloud.vpc.Ipv6Gateway(
         name,
         ipv6_gateway_name=f"{environment}-{name}",
@@ -281,13 +280,13 @@ def public_ipv6(
     )
     bandwidth = alicloud.vpc.Ipv6InternetBandwidth(
         name,
-        ipv6_address_id=clouds.after(args.ipv6.id, instance),
+        ipv6_address_id=clouds.after(ipv6.id, instance),
         ipv6_gateway_id=gateway.id,
         bandwidth=host.bandwidth_mbps,
         internet_charge_type="PayByTraffic",
         opts=opts,
     )
-    return clouds.after(args.ipv6.address, bandwidth)
+    return clouds.after(ipv6.address, bandwidth)
 
 
 def zone(name: str, zone: str, create: bool, opts: pulumi.ResourceOptions) -> Zone:

@@ -323,9 +323,8 @@ def public_ipv6(
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Output[str]:
     """The address the instance was made with: the network's route is its way to everywhere."""
-    if args.ipv6 is None:
-        raise ValueError(f"host {host.name} has no IPv6 address")
-    return clouds.after(args.ipv6.address, instance)
+    ipv6 = clouds.ipv6_of(host, args)
+    return clouds.after(ipv6.address, instance)
 
 
 def zone(name: str, zone: str, create: bool, opts: pulumi.ResourceOptions) -> Zone:

@@ -332,26 +332,25 @@ def public_ipv6(
     """The address on the instance's own interface, and bandwidth for it. The instance itself takes
     only a number of addresses, of the cloud's choice, and only at its birth.
     """
-    if args.ipv6 is None:
-        raise ValueError(f"host {host.name} has no IPv6 address")
+    ipv6 = clouds.ipv6_of(host, args)
     found = tencentcloud.enis.get_instance_output(instance_id=instance.id, opts=clouds.lookup(opts))
     assigned = tencentcloud.eni.Ipv6Address(
         name,
         network_interface_id=found.enis.apply(
             lambda enis: next(eni.id for eni in enis if eni.primary)
         ),
-        ipv6_addresses=[tencentcloud.eni.Ipv6AddressIpv6AddressArgs(address=args.ipv6.address)],
+        ipv6_addresses=[tencentcloud.eni.Ipv6AddressIpv6AddressArgs(address=ipv6.address)],
         opts=opts,
     )
     bandwidth = tencentcloud.classic.ElasticPublicIpv6(
         name,
-        ip6_address=clouds.after(args.ipv6.address, assigned),
+        ip6_address=clouds.after(ipv6.address, assigned),
         internet_max_bandwidth_out=host.bandwidth_mbps,
         internet_charge_type="TRAFFIC_POSTPAID_BY_HOUR",
         tags=clouds.tags(environment, name),
         opts=opts,
     )
-    return clouds.after(args.ipv6.address, bandwidth)
+    return clouds.after(ipv6.address, bandwidth)
 
 
 def zone(name: str, zone: str, create: bool, opts: pulumi.ResourceOptions) -> Zone:
