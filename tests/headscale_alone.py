@@ -15,10 +15,10 @@ import urllib3
 import yaml
 
 from lab.world.command import until
+from lab.world.ports import free_port
 from mesh import headscale
 from mesh.access import Node
 from tests import stacks
-from tests.guard.waiting import free_port
 
 SECONDS: Final = 120  # until it answers; it takes one, and some more with a thousand nodes
 _POLICY: Final = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import yaml
 
 from lab.world.authority import authority
 from lab.world.command import run, until
+from lab.world.ports import free_port
 from meshctl.load import server
 
 DIST: Final = Path(__file__).parents[2] / "dist"
@@ -28,13 +28,6 @@ def program(name: str) -> Path:
     """A built program, from dist/."""
     manifest = json.loads((DIST / "manifest.json").read_text())
     return DIST / str(manifest[name]["path"])
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

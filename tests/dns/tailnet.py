@@ -16,6 +16,7 @@ import dns.message
 import dns.rrset
 import yaml
 
+from lab.world.ports import free_port
 from mesh import headscale
 from tests import stacks
 from tests.guard import waiting
@@ -64,7 +65,7 @@ class Tailnet:
     def __init__(self, folder: Path, records: Path) -> None:
         self._folder = folder
         self.server_config = folder / "config.yaml"
-        port, debug, remote = (waiting.free_port() for _ in range(3))
+        port, debug, remote = (free_port() for _ in range(3))
         self.url = f"http://127.0.0.1:{port}"
         config = {
             "server_url": self.url,

@@ -14,6 +14,7 @@ import psycopg2
 import psycopg2.extensions
 
 from guard.fence import Holder
+from lab.world.ports import free_port
 from tests.guard import waiting
 
 _PROGRAMS = Path("/usr/lib/postgresql/15/bin")
@@ -30,7 +31,7 @@ class Database:
         # pytest's folders are closed to other users.
         self._folder = Path(tempfile.mkdtemp(prefix="mesh-guard-"))
         shutil.chown(self._folder, user)
-        self.port = waiting.free_port()
+        self.port = free_port()
         data = self._folder / "data"
         initdb = [str(_PROGRAMS / "initdb"), f"--pgdata={data}", "--no-sync", "--username=postgres"]
         initdb += ["--auth-local=trust", "--auth-host=scram-sha-256", "--encoding=UTF8"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from guard.report import Role
+from lab.world.ports import free_port
 from tests.guard import certificates, database, waiting
 from tests.guard.database import Database
 from tests.guard.link import Link
@@ -56,13 +57,13 @@ class Host:
         self._file = folder / f"{name}.status"
         self._log = folder / f"{name}.log"
         self.hold_socket = folder / f"{name}.hold"
-        self.metrics_port = waiting.free_port()
+        self.metrics_port = free_port()
         self.environment: dict[str, str] = {}
         self._guard: subprocess.Popen[bytes] | None = None
         self.config = self._configuration(peer, {**TIMING, **timing})
 
     def _configuration(self, peer: str, timing: Mapping[str, float]) -> dict[str, Any]:
-        trust, port = self.world.voters.trust, waiting.free_port()
+        trust, port = self.world.voters.trust, free_port()
         password = self._folder / "password"
         password.write_text(f"{database.PASSWORD}\n")
         server = self.world.server

@@ -21,6 +21,7 @@ from guard.arbiter import config, duty, patroni
 from guard.arbiter.duty import Hand
 from guard.arbiter.verdict import FRESH_SECONDS, Look
 from guard.config import ConfigError
+from lab.world.ports import free_port
 from tests.guard import waiting
 from tests.guard.hosts import ROOT, World
 from tests.guard.link import Link
@@ -53,7 +54,7 @@ class Ground:
             "patroni": {"pg-1": "https://127.0.0.1:1", "pg-2": self.standby.url},
             "ports": {"pg-1": [port.place for port in self.ports], "pg-2": ["127.0.0.1:1"]},
             "metrics_address": "127.0.0.1",
-            "metrics_port": waiting.free_port(),
+            "metrics_port": free_port(),
             "status_file": str(self._file),
             "rules": RULES,
         }

@@ -10,6 +10,7 @@ import pytest
 from guard import clock, config
 from guard.contest import Contest
 from guard.etcd import Entry, Etcd, EtcdError
+from lab.world.ports import free_port
 from tests.guard import test_config, waiting
 from tests.guard.link import Link
 from tests.guard.voters import Voters
@@ -69,14 +70,14 @@ def test_an_unknown_lease_cannot_hold_a_key(voters: Voters, key: str) -> None:
 
 
 def test_a_voter_that_is_away_is_passed_over(voters: Voters, key: str) -> None:
-    nobody = f"https://127.0.0.1:{waiting.free_port()}"
+    nobody = f"https://127.0.0.1:{free_port()}"
     client = Etcd([nobody, voters.each[0].url], voters.trust)
 
     assert client.read(key) is None
 
 
 def test_an_error_names_every_voter_that_was_asked(voters: Voters, key: str) -> None:
-    nobody = [f"https://127.0.0.1:{waiting.free_port()}" for _ in range(2)]
+    nobody = [f"https://127.0.0.1:{free_port()}" for _ in range(2)]
 
     with pytest.raises(EtcdError) as refused:
         Etcd(nobody, voters.trust).read(key)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from guard import report
+from lab.world.ports import free_port
 from tests.guard import waiting
 from tests.guard.conftest import MakeHost
 from tests.guard.hosts import Host
@@ -128,7 +129,7 @@ def test_systemd_hears_no_more_of_a_guard_that_is_stuck(
     monkeypatch.setattr(report, "STUCK_SECONDS", 1.0)
     monkeypatch.setenv("NOTIFY_SOCKET", str(systemd.path))
     told = report.Report("hs-1", tmp_path / "status")
-    told.open("127.0.0.1", waiting.free_port())
+    told.open("127.0.0.1", free_port())
     waiting.eventually("alive at first", lambda: "WATCHDOG=1" in " ".join(systemd.hears()))
 
     waiting.eventually("silence", lambda: _silent_for_long(systemd))
@@ -153,7 +154,7 @@ def test_a_status_file_that_cannot_be_written_does_not_silence_the_watchdog(
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(systemd.path))
     told = report.Report("hs-1", tmp_path / "missing" / "status")
-    told.open("127.0.0.1", waiting.free_port())
+    told.open("127.0.0.1", free_port())
     heard: list[str] = []
 
     def hears_several() -> bool:

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from guard import etcd
+from lab.world.ports import free_port
 from tests.guard import waiting
 from tests.guard.certificates import Authority
 
@@ -41,7 +42,7 @@ class Voters:
 
     def __init__(self, program: Path, folder: Path, authority: Authority) -> None:
         names = ["one", "two", "three"]
-        peers = {name: f"https://127.0.0.1:{waiting.free_port()}" for name in names}
+        peers = {name: f"https://127.0.0.1:{free_port()}" for name in names}
         cluster = ",".join(f"{name}={url}" for name, url in peers.items())
         shown = authority.issue("client")
         self.trust = etcd.Trust(
@@ -57,7 +58,7 @@ class Voters:
     def _start(
         program: Path, folder: Path, authority: Authority, name: str, peer: str, cluster: str
     ) -> Voter:
-        shown, port = authority.issue(f"voter-{name}"), waiting.free_port()
+        shown, port = authority.issue(f"voter-{name}"), free_port()
         command = [str(program), f"--name={name}", f"--data-dir={folder}/{name}"]
         command += [f"--listen-client-urls=https://127.0.0.1:{port}"]
         command += [f"--advertise-client-urls=https://127.0.0.1:{port}"]

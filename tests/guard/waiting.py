@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -59,14 +58,6 @@ def until_status(
         return eventually(what, look)
     except AssertionError as error:
         raise AssertionError(f"{error}\n{status(file)}\n{log.read_text()}") from None
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Death:

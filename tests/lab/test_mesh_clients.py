@@ -40,7 +40,9 @@ class Handler(socketserver.StreamRequestHandler):
                     if not (data := one.recv(65536)):
                         return
                     pair[one is pair[0]].sendall(data)
-socketserver.ThreadingTCPServer(("127.0.0.1", {PORT}), Handler).serve_forever()
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True  # another test's connections to this port may just have ended
+Server(("127.0.0.1", {PORT}), Handler).serve_forever()
 """
 FIVE_MINUTES = 300  # plan 1.2
 
@@ -53,6 +55,7 @@ def test_a_machine_joins_through_the_real_store_and_is_online(plain: Plain, mesh
     assert ended.told["seconds"] < FIVE_MINUTES
     until(lambda: plain.live.nodes()[NAME].get("online", False), within=60, what=f"{NAME} online")
     assert ended.told["address"] == plain.live.addresses()[NAME]
+    until(lambda: NAME in _known(mesh.device), within=60, what=f"{NAME} told to its peers")
     assert "pong" in mesh.device.ping(Client(plain.host), ["--c=10", "--until-direct=false"])
 
 
@@ -264,6 +267,11 @@ def _asked_for(host: Host) -> str:
     shown = host.exec(["tailscale", "status", "--json"], check=False).stdout
     found = re.search(r'"AuthURL": "[^"]*/register/([^"]+)"', shown)
     return found[1] if found else ""
+
+
+def _known(client: Client) -> set[str]:
+    """The names of the peers that a client has been told of."""
+    return {peer["HostName"] for peer in (client.status()["Peer"] or {}).values()}
 
 
 def _listens(host: Host) -> bool:

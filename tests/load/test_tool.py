@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from drills.load import plain
+from lab.world.ports import free_port
 from meshctl.load.tool import Tool, ToolError
 
 
@@ -24,7 +25,7 @@ def test_nodes_join_only_a_server_that_was_named(tool: Tool) -> None:
 
 def test_a_server_that_is_not_there_is_told_of(tool: Tool) -> None:
     with pytest.raises(ToolError, match="connection refused"):
-        tool.open(f"https://127.0.0.1:{plain.free_port()}")
+        tool.open(f"https://127.0.0.1:{free_port()}")
 
 
 def test_a_class_that_nobody_described_is_named(tool: Tool) -> None:

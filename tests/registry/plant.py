@@ -14,6 +14,7 @@ from unittest import mock
 import yaml
 from cryptography.fernet import Fernet
 
+from lab.world.ports import free_port
 from registry import command
 from registry.place import Place
 from tests.guard import database, waiting
@@ -139,13 +140,13 @@ class Plant:
         login = {"host": "127.0.0.1", "port": self.store.port, "name": "headscale"}
         # Headscale puts it into a connection string as it is.
         login |= {"user": "headscale_hs_1", "pass": f"'{database.PASSWORD}'", "ssl": False}
-        port = waiting.free_port()
+        port = free_port()
         paths = [str(self.folder / "derp.yaml")]
         return {
             "server_url": f"http://127.0.0.1:{port}",
             "listen_addr": f"127.0.0.1:{port}",
             "metrics_listen_addr": "",
-            "grpc_listen_addr": f"127.0.0.1:{waiting.free_port()}",
+            "grpc_listen_addr": f"127.0.0.1:{free_port()}",
             "unix_socket": str(self.folder / "socket"),
             "noise": {"private_key_path": str(self.folder / "noise.key")},
             "prefixes": {"v4": "100.64.0.0/10", "v6": "fd7a:115c:a1e0::/48"},

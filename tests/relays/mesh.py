@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import yaml
 
+from lab.world.ports import free_port
 from mesh import derp
 from relays import command, config
 from tests.guard import certificates, waiting
@@ -66,7 +67,7 @@ class Relay:
         shutil.copy(shown.key, own / f"{NAME}.key")
         (own / "mesh.key").write_text(f"{KEY}\n")
         self.code, self.number = code, number
-        self.port, self.stun_port = waiting.free_port(), waiting.free_port()
+        self.port, self.stun_port = free_port(), free_port()
         self.process = Process(
             folder / f"{code}.log",
             [
@@ -125,7 +126,7 @@ class Mesh:
         trusted = folder / "trusted"
         trusted.mkdir()
         shutil.copy(authority.certificate, trusted)
-        address = f"127.0.0.1:{waiting.free_port()}"
+        address = f"127.0.0.1:{free_port()}"
         self.probes = self._derpprobe(address, trusted, derp.for_probes({"regions": regions}))
         self.watch = self._watch(f"http://{address}/debug/varz", etcd)
         writer = self._write("map.json", {**etcd, "full": self._full, "map": str(self.map)})

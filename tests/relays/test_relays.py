@@ -13,6 +13,7 @@ from urllib import request
 
 import pytest
 
+from lab.world.ports import free_port
 from relays.command import CommandError
 from tests.guard import waiting
 from tests.relays.mesh import AWAY_AFTER, Mesh, Process, program
@@ -74,7 +75,7 @@ def test_an_operator_overrides_the_probes(mesh: Mesh) -> None:
 @pytest.fixture
 def headscale(mesh: Mesh, tmp_path: Path) -> Iterator[str]:
     """A Headscale that reads the map; the address of its debug pages."""
-    addresses = [f"127.0.0.1:{waiting.free_port()}" for _ in range(3)]
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(3)]
     config = tmp_path / "config.json"  # which is YAML, too
     config.write_text(
         json.dumps(

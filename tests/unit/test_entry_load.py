@@ -24,10 +24,11 @@ from typing import Final
 import pytest
 
 from lab.world.command import until
+from lab.world.ports import free_port
 from mesh import capacity
 from tests import bundles, stacks
 from tests.guard.certificates import SERVER_NAME, Authority
-from tests.guard.waiting import PATIENCE, free_port
+from tests.guard.waiting import PATIENCE
 
 CLIENTS: Final = 1000
 LONG: Final = 180  # s until all are in on a machine that is only busy; it takes ten
