@@ -185,16 +185,18 @@ func (n *node) stream(ctx context.Context, pause *backoff.Backoff) error {
 	}
 	n.crowd.streams.Add(1)
 	var buffers [2][]byte
-	for first := true; ; first = false {
+	for first := true; ; {
 		text, err := readMessage(answer.Body, &buffers)
 		if err != nil {
 			return errors.Join(context.Cause(ctx), err)
 		}
 		watchdog.Reset(silence)
-		if err := n.hear(ctx, text, first); err != nil {
+		mapped, err := n.hear(ctx, text, first)
+		if err != nil {
 			return err
 		}
-		if first {
+		if first && mapped {
+			first = false
 			pause.Reset()
 			n.streams++
 		}
@@ -238,17 +240,18 @@ type message struct {
 	PeersChangedPatch []struct{}
 }
 
-// hear takes in one message.
-func (n *node) hear(ctx context.Context, text []byte, first bool) error {
+// hear takes in one message, and says whether it was of the network map: a server that is behind may
+// send a keep-alive before the first one. `first` says that there was none yet.
+func (n *node) hear(ctx context.Context, text []byte, first bool) (mapped bool, err error) {
 	var told message
 	if err := json.Unmarshal(text, &told); err != nil {
-		return fmt.Errorf("a message: %w", err)
+		return false, fmt.Errorf("a message: %w", err)
 	}
 	if told.PingRequest != nil {
 		go n.answerPing(ctx, told.PingRequest)
 	}
 	if told.KeepAlive {
-		return nil
+		return false, nil
 	}
 	at := now()
 	n.crowd.heard(at, len(told.Peers)+len(told.PeersChanged), len(told.PeersChangedPatch))
@@ -264,7 +267,7 @@ func (n *node) hear(ctx context.Context, text []byte, first bool) error {
 	told.PeersChanged = append(told.PeersChanged, told.Peers...)
 	all := first || len(told.Peers) > 0
 	n.view.apply(n.crowd.book, change{all, told.PeersChanged, told.PeersRemoved}, at)
-	return nil
+	return true, nil
 }
 
 // poll asks for the stream. The first one of a client does not know its endpoints yet.

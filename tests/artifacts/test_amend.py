@@ -14,6 +14,8 @@ from artifacts import build
 
 POLICY = "hscontrol/policy/v2/policy.go"
 TYPES = "hscontrol/policy/v2/types.go"
+BATCHER = "hscontrol/mapper/batcher.go"
+MAPPER = "hscontrol/mapper/mapper.go"
 METHOD = "func (*PolicyManager).ViaRoutesForPeer"
 
 
@@ -40,9 +42,9 @@ def amend(headscale: build.Artifact, go: Path, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture
 def source(headscale: build.Artifact, go: Path, tmp_path: Path) -> Path:
-    """The two files that the insertion looks at, which a test may change."""
+    """The files that the insertions look at, which a test may change."""
     upstream = build.source(headscale, go)
-    for file in (POLICY, TYPES):
+    for file in (POLICY, TYPES, BATCHER, MAPPER):
         (tmp_path / "source" / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(upstream / file, tmp_path / "source" / file)
     return tmp_path / "source"
@@ -60,24 +62,59 @@ def change(file: Path, pattern: str, by: str) -> None:
     file.write_text(text)
 
 
-def test_one_statement_is_inserted_behind_the_check_for_a_missing_policy(
+def inserted(source: Path, file: str, lines: int) -> tuple[str, list[str]]:
+    """The line of upstream's before what was inserted, and the lines of ours; nothing else of the
+    file may have changed."""
+    before = (source / file).read_text().splitlines()
+    after = (source.parent / "copy" / file).read_text().splitlines()
+    (start,) = (i for i, line in enumerate(after) if "Inserted by mesh" in line)
+    assert after[: start - 1] + after[start + lines :] == before
+    return after[start - 2].strip(), [line.strip() for line in after[start : start + lines]]
+
+
+def test_one_return_is_inserted_behind_the_check_for_a_missing_policy(
     amend: Path, source: Path
 ) -> None:
     assert run(amend, source).returncode == 0
-    before = (source / POLICY).read_text().splitlines()
-    after = (source.parent / "copy" / POLICY).read_text().splitlines()
-    (start,) = (i for i, line in enumerate(after) if "Inserted by mesh" in line)
-    end = start + 4
-    assert [line.strip() for line in after[start:end]] == [
+    behind, ours = inserted(source, POLICY, 4)
+    assert behind == "}"
+    assert ours == [
         "// Inserted by mesh: without a via there is nothing to steer.",
         "if !slices.ContainsFunc(pm.pol.Grants, func(grant Grant) bool"
         " { return len(grant.Via) > 0 }) {",
         "return result",
         "}",
     ]
-    assert after[: start - 1] + after[end:] == before
-    guard = [line.strip() for line in after[start - 4 : start]]
-    assert guard == ["if pm.pol == nil {", "return result", "}", ""]
+
+
+def test_changes_of_peers_are_put_together_once_repeats_are_dropped(
+    amend: Path, source: Path
+) -> None:
+    assert run(amend, source).returncode == 0
+    behind, ours = inserted(source, BATCHER, 2)
+    assert behind == "pending = change.DedupePolicyChanges(pending)"
+    assert ours == [
+        "// Inserted by mesh: what is new with several peers is one message.",
+        "pending = together(pending, nodeID)",
+    ]
+
+
+def test_what_puts_them_together_goes_into_the_copy_with_its_tests(
+    amend: Path, source: Path, headscale: build.Artifact
+) -> None:
+    assert run(amend, source).returncode == 0
+    ours = headscale.family.folder / "amend" / "mapper"
+    theirs = source.parent / "copy" / "hscontrol" / "mapper"
+    assert {path.name for path in ours.iterdir()} == {"together.go", "together_test.go"}
+    for path in ours.iterdir():
+        assert (theirs / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_file_of_that_name_in_the_release_is_never_replaced(amend: Path, source: Path) -> None:
+    (source / "hscontrol/mapper/together.go").write_text("package mapper\n")
+    refused = run(amend, source)
+    assert refused.returncode == 1
+    assert "hscontrol/mapper/together.go: file exists" in refused.stderr
 
 
 def test_the_source_itself_stays_as_it_was(amend: Path, source: Path) -> None:
@@ -106,8 +143,10 @@ def test_a_change_of_what_the_insertion_relies_on_is_refused_too(amend: Path, so
 def test_everything_that_changed_is_named_at_once(amend: Path, source: Path) -> None:
     change(source / POLICY, r"\) ViaRoutesForPeer\(", ") RoutesForPeer(")
     change(source / TYPES, r"func aclToGrants\(", "func grantsOf(")
+    change(source / MAPPER, r"(\) buildFromChange\([^)]*\) [^{]*\{\n)", r"\1\n\n")
     refused = run(amend, source)
     assert refused.returncode == 1
+    assert f"{MAPPER}: func (*mapper).buildFromChange has changed (peers' ent" in refused.stderr
     assert f"{METHOD} is not there" in refused.stderr
     assert "func aclToGrants is not there" in refused.stderr
 
