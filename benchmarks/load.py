@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -68,6 +69,7 @@ class Site:
 def main() -> int:
     """Measures each server in turn; 1 when something was not as it must be."""
     options = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was made is removed
     bad = 0
     for name in options.server:
         with SITES[name](options) as site:

@@ -42,7 +42,7 @@ def report(runs: Sequence[Run]) -> str:
     kills = _table(_KILLED, [_kills(run) for run in runs if _rows(run, "kill")])
     soaks = _table(_SOAKED, [_soak(run) for run in runs if _rows(run, "churn")])
     ratios = _table(("version", "nodes", "pair", "plain", "ratio"), _ratios(runs))
-    return f"{_HEAD}{joins}{_KILLS}{kills}{_SOAKS}{soaks}{_RATIOS}{ratios}"
+    return f"{_HEAD}{joins}{_plots(runs)}{_KILLS}{kills}{_SOAKS}{soaks}{_RATIOS}{ratios}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -69,6 +69,7 @@ def _line(run: Run) -> list[str]:
         _sum(_figures(run, "registered_s", "wave")),
         _sum(_figures(run, "settled_s", "wave")),
         f"{join_cpu(run):.0f} s",
+        f"{sum(_figures(run, 'tool_cpu_s', 'wave')):.0f} s",
         _seconds(_figures(run, "last_s", "policy")),
         _seconds(_figures(run, "settled_s", "newcomer")),
         _counts(_figures(run, "drops", "wave")),
@@ -77,6 +78,27 @@ def _line(run: Run) -> list[str]:
         str(about.get("busy", "–")),
         about["at"][:10],
     ]
+
+
+def _plots(runs: Sequence[Run]) -> str:
+    """What each wave of the largest join of a pair took, in CPU and until it was settled."""
+    joined = [run for run in runs if run["about"]["server"] == "pair"]
+    if not joined:
+        return ""
+    run = max(joined, key=lambda run: (run["about"]["nodes"], run["about"]["at"]))
+    waves = _rows(run, "wave")[1:]  # the first is one node alone
+    nodes = [f"{wave['figures']['nodes']:.0f}" for wave in waves]
+    took = {
+        "CPU s": [wave["figures"]["server_cpu_s"] for wave in waves],
+        "s until all are settled": [max(wave["figures"]["settled_s"], 0) for wave in waves],
+    }
+    charts = (_PLOT.format(what=what, nodes=", ".join(nodes), values=_list(values))
+              for what, values in took.items())  # fmt: skip
+    return _PLOTS.format(name=_name(run["about"])) + "\n".join(charts)
+
+
+def _list(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.1f}" for value in values)
 
 
 def join_cpu(run: Run) -> float:
@@ -186,13 +208,28 @@ every figure and the time of every node.
 - *policy*: a rule comes that every node is told of; until the last one has it.
 - *newcomer*: one more node joins; until it and every other node is settled.
 - *dropped*: streams that ended by themselves, while waves joined, and then over a minute of rest.
+- *CPU of the nodes*: what the virtual nodes took beside the server.
 - *busy*: the load average of the machine before the run, from what else it did.
 
 """
 _JOINED: Final = (
-    *("server", "nodes", "peers each", "registered", "settled", "CPU to join", "policy"),
-    *("newcomer", "dropped, joining", "dropped, at rest", "memory", "busy", "date"),
+    *("server", "nodes", "peers each", "registered", "settled", "CPU to join", "CPU of the nodes"),
+    *("policy", "newcomer", "dropped, joining", "dropped, at rest", "memory", "busy", "date"),
 )
+_PLOTS: Final = """
+## What each hundred costs
+
+{name}: nodes that are there once the next hundred has joined.
+
+"""
+_PLOT: Final = """\
+```mermaid
+xychart-beta
+    x-axis "nodes" [{nodes}]
+    y-axis "{what}"
+    bar [{values}]
+```
+"""
 _KILLS: Final = """
 ## The server is killed
 

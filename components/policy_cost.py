@@ -33,10 +33,7 @@ def shown(cost: Cost) -> dict[str, str]:
 def carried(settings: Settings) -> int:
     """How many peers the nodes of the stack may have together."""
     return capacity.carried(
-        settings.control.headscale.cpus,
-        settings.expected_nodes,
-        settings.tuning,
-        settings.headscale_build,
+        settings.control.headscale.cpus, settings.tuning, settings.headscale_build
     )
 
 

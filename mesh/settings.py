@@ -280,7 +280,7 @@ class Settings(_Frozen):
     headscale_build: capacity.Build = Field(
         "patched",
         description=(
-            "Which Headscale runs: patched with one early return of ours, so that it carries more"
+            "Which Headscale runs: patched with two statements of ours, so that it carries more"
             " than some hundred nodes with a policy, or the release as it is; docs/decisions/0014."
         ),
     )

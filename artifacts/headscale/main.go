@@ -39,7 +39,7 @@ func main() {
 }
 
 // lockedVersion is the Headscale release this binary was linked from. Where build.py amended the
-// source, the folder that took the release's place is named for our revision: v0.29.2+mesh.1.
+// source, the folder that took the release's place is named for our revision: v0.29.2+mesh.2.
 func lockedVersion() string {
 	build, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -13,9 +13,10 @@ DELETE: Final = ("nodes", "delete", "--force", "--identifier")
 # Headscale waits half a second for more to do; one after another, a thousand would take minutes.
 DELETED_AT_ONCE: Final = 16
 # A shell's, with the numbers of nodes as its words: one login for all of them.
+# A server that is busy with a thousand nodes may take longer than the five seconds of the command.
 DELETE_ALL: Final = (
     f"printf '%s\\n' \"$@\" | xargs --max-procs={DELETED_AT_ONCE} --max-args=1"
-    f" headscale {' '.join(DELETE)} >/dev/null"
+    f" env HEADSCALE_CLI_TIMEOUT=60s headscale {' '.join(DELETE)} >/dev/null"
 )
 
 

@@ -103,6 +103,7 @@ class Trial:
             "drops": sum(report.drops_since.values()),
             "messages": report.counts["messages"] - messages,
             **_lacking(streaming),
+            **{f"dropped: {why}": count for why, count in report.drops_since.items()},
         }
         raw = {"streaming": streaming.after, "settled": settled.after}
         return Row("kill", figures, raw, _faults("kill", streaming) + _faults("kill", settled))

@@ -17,19 +17,9 @@ MEMORY = st.integers(1, 512)
 NODES = st.integers(1, capacity.MOST_NODES)
 
 
-def test_two_cpus_have_two_workers_where_headscale_would_take_one() -> None:
-    assert capacity.workers(2, AUTO) == 2
-    assert capacity.workers(8, AUTO) == 8
-
-
-@pytest.mark.parametrize(
-    ("cpus", "nodes", "milliseconds"),
-    [(2, 20, 800), (2, 100, 800), (2, 200, 1900), (2, 300, 3000), (2, 1000, 3000), (8, 400, 800)],
-)
-def test_news_is_collected_for_longer_the_more_nodes_a_cpu_has(
-    cpus: int, nodes: int, milliseconds: int
-) -> None:
-    assert capacity.delay_ms(cpus, nodes, AUTO) == milliseconds
+@pytest.mark.parametrize(("cpus", "workers"), [(1, 1), (2, 1), (4, 3), (8, 6)])
+def test_workers_leave_a_quarter_of_the_cpus_to_what_they_work_for(cpus: int, workers: int) -> None:
+    assert capacity.workers(cpus, AUTO) == workers
 
 
 @pytest.mark.parametrize(
@@ -54,11 +44,6 @@ def test_the_changes_of_a_storm_are_gathered_into_one(nodes: int, changes: int) 
     assert capacity.headscale(2, 4, nodes, AUTO)["node_store_batch_size"] == changes
 
 
-@given(cpus=CPUS, nodes=NODES)
-def test_a_new_node_is_told_of_within_five_seconds(cpus: int, nodes: int) -> None:
-    assert capacity.delay_ms(cpus, nodes, AUTO) < 5000
-
-
 @given(nodes=NODES)
 def test_every_client_is_let_in_before_it_gives_up(nodes: int) -> None:
     assert nodes / capacity.arrivals(nodes) <= 10 / 2
@@ -71,21 +56,18 @@ def test_headscale_leaves_memory_to_the_entry_or_takes_half(memory: int) -> None
     assert memory * 1024 / 2 <= limit < memory * 1024
 
 
-@given(cpus=CPUS, nodes=NODES, build=st.sampled_from(["patched", "stock"]))
-def test_another_cpu_carries_more(cpus: int, nodes: int, build: capacity.Build) -> None:
-    one, more = (capacity.carried(number, nodes, AUTO, build) for number in (cpus, cpus + 1))
+@given(cpus=CPUS, build=st.sampled_from(["patched", "stock"]))
+def test_another_cpu_carries_more(cpus: int, build: capacity.Build) -> None:
+    one, more = (capacity.carried(number, AUTO, build) for number in (cpus, cpus + 1))
 
     assert one < more
 
 
 @pytest.mark.parametrize(
-    ("build", "nodes", "carried", "never"),
-    [("patched", 600, 97_000, 270_000), ("stock", 300, 4_500, 24_000)],
+    ("build", "carried", "never"), [("patched", 200_000, 270_000), ("stock", 4_500, 24_000)]
 )
-def test_two_cpus_carry_what_was_measured(
-    build: capacity.Build, nodes: int, carried: int, never: int
-) -> None:
-    assert carried < capacity.carried(2, nodes, AUTO, build) < never
+def test_two_cpus_carry_what_was_measured(build: capacity.Build, carried: int, never: int) -> None:
+    assert carried < capacity.carried(2, AUTO, build) < never
 
 
 def test_nodes_that_the_entry_could_not_hold_are_refused() -> None:
