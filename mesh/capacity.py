@@ -33,8 +33,8 @@ _WORKERS_SHARE: Final = (3, 4)  # of the CPUs
 _DELAY_MS: Final = 800
 # A stream whose queue is full for 50 ms is cut. With the default of 30 healthy ones were, 7 to 57 a
 # run; with 2000, at 300 nodes, none, and with 4000 none of a thousand. A node that joins makes four
-# changes (it is added, is online, tells its endpoints, tells its relay), and a release as it is tells
-# each by itself.
+# changes (it is added, is online, tells its endpoints, tells its relay), which a release as it is
+# tells one by one.
 _LEAST_QUEUE: Final = 2000
 _CHANGES_EACH: Final = 4
 _SLOT_BYTES: Final = 8
