@@ -56,12 +56,14 @@ def _delegate(parent: Path) -> None:
 
 
 def pids(group: str) -> list[int]:
-    """Every process in the group and below it."""
+    """Every process in the group and below it. Groups may go away meanwhile: os.walk bears it."""
     found: set[int] = set()
-    for folder in paths(group):
-        for file in folder.rglob("cgroup.procs"):
-            with contextlib.suppress(FileNotFoundError, OSError):  # the group went away
-                found.update(int(line) for line in file.read_text().split())
+    for root in paths(group):
+        for folder, _, files in os.walk(root):
+            if "cgroup.procs" in files:
+                with contextlib.suppress(OSError):  # it went away just now
+                    text = Path(folder, "cgroup.procs").read_text()
+                    found.update(int(line) for line in text.split())
     return sorted(found)
 
 

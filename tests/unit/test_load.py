@@ -170,6 +170,7 @@ def wave(**figures: float) -> Row:
         "registered_s": 1,
         "settled_s": 2,
         "server_cpu_s": 3,
+        "tool_cpu_s": 1,
         "drops": 0,
         "rss_mib": 50,
     }
@@ -184,7 +185,17 @@ def report(folder: Path, *runs: tuple[dict[str, Any], list[Row]]) -> str:
 
 def test_waves_are_added_up(tmp_path: Path) -> None:
     said = report(tmp_path, (ABOUT, [wave(), wave(nodes=4, settled_s=5)]))
-    assert "| plain, v1.2.3 | 4 | 0 | 2.0 s | 7.0 s | 6 s |" in said
+    assert "| plain, v1.2.3 | 4 | 0 | 2.0 s | 7.0 s | 6 s | 2 s |" in said
+
+
+def test_the_plots_show_each_wave_of_the_largest_join_of_a_pair(tmp_path: Path) -> None:
+    pair, larger = {**ABOUT, "server": "pair"}, {**ABOUT, "server": "pair", "nodes": 300}
+    waves = [wave(nodes=1), wave(nodes=101, settled_s=7), wave(nodes=201, settled_s=-1)]
+    said = report(tmp_path, (pair, [wave(), wave(nodes=9)]), (larger, waves))
+
+    assert said.count('x-axis "nodes" [101, 201]') == 2
+    assert "bar [3.0, 3.0]" in said
+    assert "bar [7.0, 0.0]" in said, "a wave that never settled has no bar"
 
 
 def test_a_wave_that_never_settled_shows_as_never(tmp_path: Path) -> None:
