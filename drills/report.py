@@ -69,7 +69,7 @@ _BOUGHT: Final = ("clients_back_s", "registration_back_s", "writes_back_s")
 
 def write(folder: Path, rows: Sequence[Row]) -> None:
     """Write the report anew."""
-    designs = sorted({str(row["design"]) for row in rows}, key=lambda name: name != "guard")
+    designs = sorted({str(row["design"]) for row in rows}, key=lambda name: (name != "guard", name))
     parts = [_HEAD, *_bought(rows)]
     parts += [_design(name, [r for r in rows if r["design"] == name]) for name in designs]
     unseen = "\n".join(f"- {what}: {why}." for what, why in ONLY_ON_REAL_HOSTS.items())
