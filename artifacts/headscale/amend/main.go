@@ -79,8 +79,9 @@ var insertions = []insertion{
 	pending = together(pending, nodeID)`,
 		reliesOn: []function{
 			{
-				file: "hscontrol/mapper/batcher.go", name: "generateMapResponse", sha256: "ed7652dcfb3c9b02710033a4756bc69ae6d0d56b81d7561953d89543d57528a8",
-				why: "what concerns the node itself is told by itself",
+				file: "hscontrol/mapper/batcher.go", name: "generateMapResponse",
+				sha256: "ed7652dcfb3c9b02710033a4756bc69ae6d0d56b81d7561953d89543d57528a8",
+				why:    "what concerns the node itself is told by itself",
 			},
 			{
 				file: "hscontrol/mapper/mapper.go", receiver: "mapper", name: "buildFromChange",
